@@ -122,8 +122,8 @@ func (s Secret) String() string {
 	return "[redacted]"
 }
 
-// GoString implements fmt.GoStringer, for %#v.
-func (s Secret) GoString() string { return fmt.Sprintf("driver.Secret(%q)", s.String()) }
+// Format implements fmt.Formatter, so that no verb shows the value.
+func (s Secret) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, s.String()) }
 
 // MarshalText implements encoding.TextMarshaler.
 func (s Secret) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
