@@ -1,0 +1,152 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package contracttest
+
+import (
+	"context"
+	"fmt"
+	"runtime"
+	"runtime/debug"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/understudy-dev/understudy/driver"
+)
+
+// Check runs one case on the driver of h and returns its result. It returns at
+// the latest a few seconds after the time of the case is up: then the case's
+// stores are closed, and what is still running is left behind and said so.
+func Check(ctx context.Context, h Harness, c Case) Result {
+	began := time.Now()
+	if reason := h.excuse(c); reason != "" {
+		return Result{Case: c.FullName(), Outcome: Excused, Reason: reason}
+	}
+	r := &recorder{name: c.FullName()}
+	var stop context.CancelFunc
+	r.ctx, stop = context.WithTimeout(ctx, h.timeout())
+	defer stop()
+	e := newEnv(r, h)
+
+	over := make(chan struct{})
+	go func() {
+		defer close(over)
+		defer r.guard("the case")
+		c.run(e)
+	}()
+	select {
+	case <-over:
+	case <-r.ctx.Done():
+		r.Errorf("the time of %s is up", h.timeout())
+		e.closeAll(time.Second)
+		select {
+		case <-over:
+		case <-time.After(2 * time.Second):
+			r.Errorf("a call is still running after its context was done and the store was closed:\n%s", stacks())
+		}
+	}
+	stop()
+	e.closeAll(closeTime)
+	r.runCleanups()
+
+	result := Result{Case: c.FullName(), Outcome: Passed, Elapsed: time.Since(began)}
+	failed, output := r.outcome()
+	result.Output = output
+	if failed {
+		result.Outcome = Failed
+		result.Output = fmt.Sprintf("%s does not hold: %s\n%s", c.FullName(), c.Sentence, output)
+	}
+	return result
+}
+
+// recorder is the T of a case. It may be used from any goroutine.
+type recorder struct {
+	name string
+	ctx  context.Context //nolint:containedctx // it is what Context returns
+
+	mu       sync.Mutex
+	failed   bool
+	output   strings.Builder
+	cleanups []func()
+}
+
+var _ T = (*recorder)(nil)
+
+func (r *recorder) Name() string             { return r.name }
+func (r *recorder) Helper()                  {}
+func (r *recorder) Context() context.Context { return r.ctx }
+
+func (r *recorder) Logf(format string, args ...any) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	fmt.Fprintf(&r.output, strings.TrimRight(format, "\n")+"\n", args...)
+}
+
+func (r *recorder) Errorf(format string, args ...any) {
+	r.Logf(format, args...)
+	r.fail()
+}
+
+func (r *recorder) FailNow() {
+	r.fail()
+	runtime.Goexit()
+}
+
+func (r *recorder) Cleanup(f func()) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.cleanups = append(r.cleanups, f)
+}
+
+func (r *recorder) fail() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.failed = true
+}
+
+func (r *recorder) outcome() (failed bool, output string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.failed, r.output.String()
+}
+
+// guard makes a panic a failure.
+func (r *recorder) guard(what string) {
+	if p := recover(); p != nil {
+		r.Errorf("%s panicked: %v\n%s", what, p, debug.Stack())
+	}
+}
+
+// runCleanups calls the cleanups, each in a goroutine of its own because it may
+// call FailNow.
+func (r *recorder) runCleanups() {
+	for {
+		r.mu.Lock()
+		if len(r.cleanups) == 0 {
+			r.mu.Unlock()
+			return
+		}
+		last := r.cleanups[len(r.cleanups)-1]
+		r.cleanups = r.cleanups[:len(r.cleanups)-1]
+		r.mu.Unlock()
+
+		var wg sync.WaitGroup
+		wg.Go(func() {
+			defer r.guard("a cleanup")
+			last()
+		})
+		wg.Wait()
+	}
+}
+
+func stacks() string {
+	buf := make([]byte, 64<<10)
+	return string(buf[:runtime.Stack(buf, true)])
+}
+
+// closeStore closes s within d.
+func closeStore(s driver.Store, d time.Duration) error {
+	ctx, cancel := context.WithTimeout(context.Background(), d)
+	defer cancel()
+	return s.Close(ctx)
+}
