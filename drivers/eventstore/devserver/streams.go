@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package devserver
+
+import (
+	"context"
+	"strings"
+
+	api "github.com/EventStore/EventStore-Client-Go/v4/protos/streams"
+	"google.golang.org/grpc/metadata"
+)
+
+// streams is the Streams service of one node.
+type streams struct {
+	api.UnimplementedStreamsServer
+	*Server
+	node *node
+}
+
+// admitWrite lets a write through if the server is ready, the node may take it, and the caller has the right.
+func (s *streams) admitWrite(ctx context.Context, stream string, a access) error {
+	user, err := s.users.identify(ctx)
+	if err != nil {
+		return err
+	}
+	if err := s.admit(ctx, true); err != nil {
+		return err
+	}
+	return s.authorize(ctx, user, stream, a)
+}
+
+// admitRead is admitWrite for reads and subscriptions.
+func (s *streams) admitRead(ctx context.Context, stream string, whole bool) (identity, error) {
+	user, err := s.users.identify(ctx)
+	if err != nil {
+		return user, err
+	}
+	if err := s.admit(ctx, false); err != nil {
+		return user, err
+	}
+	if whole {
+		if !user.all {
+			return user, accessDenied(ctx)
+		}
+		return user, nil
+	}
+	return user, s.authorize(ctx, user, stream, readAccess)
+}
+
+// admit applies the faults in force and the state of the cluster.
+func (s *streams) admit(ctx context.Context, write bool) error {
+	leaderOnly := requiresLeader(ctx)
+	if err := s.faults.refuse(ctx, write || leaderOnly); err != nil {
+		return err
+	}
+	return s.cluster.refuse(ctx, s.node, write, leaderOnly)
+}
+
+// writeFate says what happens to the next write.
+func (s *streams) writeFate() CommitTimeout {
+	if fate := s.faults.timeout(); fate != CommitTimeoutOff {
+		return fate
+	}
+	return s.cluster.writeFate()
+}
+
+func requiresLeader(ctx context.Context) bool {
+	v := metadata.ValueFromIncomingContext(ctx, "requires-leader")
+	return len(v) > 0 && strings.EqualFold(v[0], "true")
+}
