@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package wiretest puts the wire between a test and a store, in one process. It
+// is for tests of drivers and of what stands above them.
+package wiretest
+
+import (
+	"context"
+	"encoding/json"
+	"log/slog"
+	"net"
+	"testing"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/test/bufconn"
+
+	"github.com/understudy-dev/understudy/driver"
+	"github.com/understudy-dev/understudy/plugins/wire"
+)
+
+// InMemory returns store as it looks through the wire: every call is encoded,
+// crosses a gRPC connection in memory, and comes back. Closing what it returns
+// closes store. The connection, and with it store, ends with the test at the
+// latest.
+func InMemory(tb testing.TB, store driver.Store) *wire.Client {
+	tb.Helper()
+	client := Connect(tb, driver.Driver{
+		Name:     "in-memory",
+		Open:     func(context.Context, driver.OpenRequest) (driver.Store, error) { return store, nil },
+		Validate: func(json.RawMessage) error { return nil },
+	})
+	if err := client.Open(tb.Context(), driver.OpenRequest{}); err != nil {
+		tb.Fatalf("open the store through the wire: %v", err)
+	}
+	return client
+}
+
+// Connect returns a client of d in which no store is open yet.
+func Connect(tb testing.TB, d driver.Driver) *wire.Client {
+	tb.Helper()
+	listener := bufconn.Listen(1 << 20)
+	server := wire.NewServer(d, slog.New(slog.DiscardHandler))
+	transport := grpc.NewServer(wire.ServerOptions()...)
+	server.Register(transport)
+	served := make(chan error, 1)
+	go func() { served <- transport.Serve(listener) }()
+
+	options := append(wire.DialOptions(),
+		grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) { return listener.DialContext(ctx) }),
+		grpc.WithTransportCredentials(insecure.NewCredentials()))
+	conn, err := grpc.NewClient("passthrough:///in-memory", options...)
+	if err != nil {
+		tb.Fatalf("connect to the driver: %v", err)
+	}
+	tb.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(tb.Context()), 5*time.Second)
+		defer cancel()
+		if err := server.Shutdown(ctx); err != nil {
+			tb.Errorf("shut the driver down: %v", err)
+		}
+		if err := conn.Close(); err != nil {
+			tb.Errorf("close the connection: %v", err)
+		}
+		transport.Stop()
+		if err := <-served; err != nil {
+			tb.Errorf("serve the driver: %v", err)
+		}
+	})
+	return wire.NewClient(conn, d.Name)
+}
