@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package chain
+
+import (
+	"sync"
+
+	"github.com/understudy-dev/understudy/driver"
+)
+
+// inFlight is how many batches of one combiner are under way at once: with two,
+// the next one is built while the first is away.
+const inFlight = 2
+
+// weighty is what a combiner puts into batches.
+type weighty interface {
+	weight() (records, bytes int)
+}
+
+// combiner makes batches of what comes while calls are in flight. When a slot is
+// free, everything that has queued goes as one batch, up to the limits of a
+// call; a lone caller is sent at once. Order is that of arrival, so nobody
+// starves.
+type combiner[T weighty] struct {
+	// send deals with a batch; the slot is free again when it returns.
+	send func(batch []T)
+
+	mu    sync.Mutex
+	queue []T
+	busy  int
+}
+
+// add queues units, to be sent in their order.
+func (c *combiner[T]) add(units ...T) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.queue = append(c.queue, units...)
+	if c.busy < inFlight && len(c.queue) > 0 {
+		c.busy++
+		go c.work()
+	}
+}
+
+// work sends batches until the queue is empty.
+func (c *combiner[T]) work() {
+	for {
+		c.mu.Lock()
+		batch := c.take()
+		if len(batch) == 0 {
+			c.busy--
+			c.mu.Unlock()
+			return
+		}
+		c.mu.Unlock()
+		c.send(batch)
+	}
+}
+
+// take removes the next batch from the queue: at least one unit, and as many as
+// fit into one call.
+func (c *combiner[T]) take() []T {
+	n, records, bytes := 0, 0, 0
+	for _, unit := range c.queue {
+		r, b := unit.weight()
+		if n > 0 && (records+r > driver.MaxBatch || bytes+b > driver.MaxBatchBytes) {
+			break
+		}
+		n, records, bytes = n+1, records+r, bytes+b
+	}
+	batch := make([]T, n)
+	copy(batch, c.queue)
+	clear(c.queue[:n])
+	c.queue = c.queue[n:]
+	if len(c.queue) == 0 {
+		c.queue = nil
+	}
+	return batch
+}

@@ -1,0 +1,195 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package chain
+
+import (
+	"context"
+	"sync"
+
+	"github.com/understudy-dev/understudy/driver"
+)
+
+// item is one transition on its way into the chain. It keeps its token over
+// retries and failovers; only its epoch becomes that of the request.
+type item struct {
+	ctx   context.Context // the caller's patience
+	t     driver.Transition
+	bytes int
+	done  chan result // of one
+
+	mu      sync.Mutex
+	sending bool // a call with it is under way
+	unknown bool // one ended without telling what became of it
+	gone    bool // the caller no longer waits
+}
+
+type result struct {
+	record driver.Record
+	err    error
+}
+
+func (it *item) weight() (records, bytes int) { return 1, it.bytes }
+
+// take marks it as being sent, unless its caller is gone.
+func (it *item) take() bool {
+	it.mu.Lock()
+	defer it.mu.Unlock()
+	if it.gone || it.ctx.Err() != nil {
+		return false
+	}
+	it.sending = true
+	return true
+}
+
+// back marks it as waiting again.
+func (it *item) back(unknown bool) {
+	it.mu.Lock()
+	defer it.mu.Unlock()
+	it.sending, it.unknown = false, it.unknown || unknown
+}
+
+// leave marks its caller as gone, and returns whether it may have been done.
+func (it *item) leave() bool {
+	it.mu.Lock()
+	defer it.mu.Unlock()
+	it.gone = true
+	return it.sending || it.unknown
+}
+
+// commit brings t into the active link and every standby of the in-sync set, and
+// returns its record as stored. t must not share memory with the application.
+func (c *Chain) commit(ctx context.Context, verb driver.Verb, t driver.Transition) (driver.Record, error) {
+	id := t.Record.ID
+	if ctx.Err() != nil || c.ctx.Err() != nil {
+		return driver.Record{}, c.ended(ctx, string(verb), false, id)
+	}
+	c.inFlight.Add(1)
+	defer c.inFlight.Add(-1)
+	it := &item{ctx: ctx, t: t, bytes: driver.EncodedSize(&t.Record), done: make(chan result, 1)}
+	c.commits.add(it)
+	select {
+	case r := <-it.done:
+		return r.record, driver.In(r.err, c.config.Name, string(verb), id)
+	case <-ctx.Done():
+	case <-c.ctx.Done():
+	}
+	return driver.Record{}, c.ended(ctx, string(verb), it.leave(), id)
+}
+
+// commitBatch brings a batch into the active link, over any number of retries
+// and failovers, and hands what was applied on to be mirrored.
+func (c *Chain) commitBatch(items []*item) {
+	for c.ctx.Err() == nil {
+		v := c.view.Load()
+		if c.gate(c.ctx, v, opCommit) != nil {
+			return
+		}
+		if v != c.view.Load() {
+			continue
+		}
+		items = taken(items)
+		if len(items) == 0 {
+			return
+		}
+		transitions := stamped(items, v.epoch.Number)
+		verdicts, repeat, err := try(c.ctx, c, v, opCommit, func(ctx context.Context) ([]driver.Verdict, error) {
+			verdicts, err := v.active.commit(ctx, v.epoch.Number, transitions)
+			if err == nil {
+				err = driver.In(refusal(verdicts), v.active.name, "commit")
+			}
+			return verdicts, err
+		})
+		switch {
+		case repeat:
+			for _, it := range items {
+				it.back(driver.ClassOf(err) == driver.Unknown)
+			}
+		case err == nil:
+			c.conclude(v, items, transitions, verdicts)
+			return
+		case len(items) == 1:
+			items[0].done <- result{err: err}
+			return
+		default: // one of them is poison: the others must not suffer for it
+			half := len(items) / 2
+			c.commitBatch(items[:half])
+			c.commitBatch(items[half:])
+			return
+		}
+	}
+}
+
+// taken marks the items whose callers still wait, and returns them.
+func taken(items []*item) []*item {
+	alive := make([]*item, 0, len(items))
+	for _, it := range items {
+		if it.take() {
+			alive = append(alive, it)
+		}
+	}
+	return alive
+}
+
+// stamped returns the transitions of the items in an epoch. They are copies: a
+// call that was given up may still be reading the last ones.
+func stamped(items []*item, epoch uint64) []driver.Transition {
+	transitions := make([]driver.Transition, len(items))
+	for i, it := range items {
+		transitions[i] = it.t
+		transitions[i].Record.Epoch = epoch
+	}
+	return transitions
+}
+
+// refusal returns the first verdict that is not for the caller but for the link:
+// the batch then counts as failed and is repeated as a whole, which is harmless
+// to what was applied.
+func refusal(verdicts []driver.Verdict) error {
+	for i := range verdicts {
+		if err := verdicts[i].Err; err != nil && decide(opVerdict, err) != giveBack {
+			return err
+		}
+	}
+	return nil
+}
+
+// conclude deals with the verdicts of a batch: errors go to their callers, what
+// was applied is mirrored.
+func (c *Chain) conclude(v *view, items []*item, transitions []driver.Transition, verdicts []driver.Verdict) {
+	var applied []*item
+	var records []driver.Record
+	for i, it := range items {
+		if err := verdicts[i].Err; err != nil {
+			it.done <- result{err: driver.In(err, v.active.name, "commit", it.t.Record.ID)}
+			continue
+		}
+		applied, records = append(applied, it), append(records, transitions[i].Record)
+	}
+	if len(applied) == 0 || len(v.standbys) == 0 {
+		c.finish(applied, records, nil)
+		return
+	}
+	go func() { c.finish(applied, records, c.mirror(v, records)) }()
+}
+
+// finish answers the callers of what was applied in the active link and
+// mirrored with the given outcome. What was overtaken by another epoch is
+// committed again in that one, under the same token: the store there recognises
+// it if it has it, and applies it if not.
+func (c *Chain) finish(items []*item, records []driver.Record, err error) {
+	if err == errMoved { //nolint:errorlint // it is never wrapped
+		for _, it := range items {
+			it.back(true)
+		}
+		c.commits.add(items...)
+		return
+	}
+	for i, it := range items {
+		if err != nil {
+			it.done <- result{err: err}
+			continue
+		}
+		c.wakeFor(&records[i])
+		it.done <- result{record: records[i]}
+	}
+}

@@ -1,0 +1,162 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package chain
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/understudy-dev/understudy/driver"
+)
+
+// Config describes a chain. All hosts that work on one chain use the same name
+// and the same links in the same order.
+type Config struct {
+	// Name of the chain; stores of different chains share nothing. Required.
+	Name string
+	// Host names this instance in leases; it must be unique among the instances of
+	// the chain. Empty: host name, process id and a random part.
+	Host string
+	// Links in order of preference, 1–16.
+	Links []Link
+	// Policy of retries and failover; zero fields mean the defaults.
+	Policy Policy
+	// AllowWeaker names the links that may be less protected than the first one.
+	// Without it such a chain is refused, since a failover would weaken the
+	// protection of the data unnoticed.
+	AllowWeaker []string
+	// Retention is how long stores keep finished workflows, and so how long their
+	// ids stay taken. Zero: 7 days. Negative: for ever.
+	Retention time.Duration
+}
+
+// Link is one place in the chain. Exactly one of Plugin, Driver and Store says
+// where its store comes from.
+type Link struct {
+	// Name of the link: 1–64 of a–z, 0–9, '-', '_', '.'. It stands in the epoch
+	// record, so it must not change during the life of the data. Required.
+	Name string
+	// Plugin is the path of a plugin binary, run in a subprocess.
+	Plugin string
+	// SHA256 pins the plugin binary, in hexadecimal; empty: not pinned.
+	SHA256 string
+	// Driver is the name of a driver linked into this program.
+	Driver string
+	// Store is a ready-made store. It stays the caller's: [Chain.Close] does not
+	// close it.
+	Store driver.Store
+	// Config is the driver's own section, for Plugin and Driver.
+	Config json.RawMessage
+}
+
+// Policy says when the chain retries and when it moves on. Zero fields mean the
+// defaults; negative ones are refused.
+type Policy struct {
+	// Retries after the first failure of the active link, after which the chain
+	// fails over. All callers share one count. Default 3.
+	Retries int
+	// Timeout of an incident: the chain fails over at the latest when this much
+	// time has passed since the start of the first attempt that failed, everything
+	// included. Default 10 s.
+	Timeout time.Duration
+	// Attempt is the limit of one call to a store. Default 2.5 s.
+	Attempt time.Duration
+	// Backoff is the mean pause before the first retry; it doubles with each one up
+	// to MaxBackoff, and is spread by ±25 %. Defaults 50 ms and 1 s.
+	Backoff, MaxBackoff time.Duration
+	// Mirror is how long a standby may fail before the chain goes on without it.
+	// Default 2.5 s.
+	Mirror time.Duration
+}
+
+const defaultRetention = 7 * 24 * time.Hour
+
+func (c Config) withDefaults() Config {
+	def := func(d *time.Duration, value time.Duration) {
+		if *d == 0 {
+			*d = value
+		}
+	}
+	if c.Policy.Retries == 0 {
+		c.Policy.Retries = 3
+	}
+	def(&c.Policy.Timeout, 10*time.Second)
+	def(&c.Policy.Attempt, min(2500*time.Millisecond, c.Policy.Timeout))
+	def(&c.Policy.Backoff, 50*time.Millisecond)
+	def(&c.Policy.MaxBackoff, max(time.Second, c.Policy.Backoff))
+	def(&c.Policy.Mirror, 2500*time.Millisecond)
+	def(&c.Retention, defaultRetention)
+	c.Links = slices.Clone(c.Links)
+	return c
+}
+
+// validate joins every problem of c, each with the name of its field.
+func (c *Config) validate() error {
+	var problems []error
+	bad := func(format string, args ...any) {
+		problems = append(problems, &driver.Error{Class: driver.Invalid, Detail: fmt.Sprintf(format, args...)})
+	}
+	if err := driver.ValidateName("Name", c.Name); err != nil {
+		problems = append(problems, err)
+	}
+	if n := len(c.Links); n < 1 || n > driver.MaxLinks {
+		bad("Links has %d entries: want 1–%d", n, driver.MaxLinks)
+	}
+	names := make([]string, 0, len(c.Links))
+	for i := range c.Links {
+		l := &c.Links[i]
+		if err := driver.ValidateName(fmt.Sprintf("Links[%d].Name", i), l.Name); err != nil {
+			problems = append(problems, err)
+		}
+		if slices.Contains(names, l.Name) {
+			bad("Links[%d].Name %q is taken by another link", i, l.Name)
+		}
+		names = append(names, l.Name)
+		if sources := l.sources(); sources != 1 {
+			bad("Links[%d] %q has %d of Plugin, Driver and Store: want exactly one", i, l.Name, sources)
+		}
+	}
+	for _, name := range c.AllowWeaker {
+		if !slices.Contains(names, name) {
+			bad("AllowWeaker names %q, which is no link; links: %q", name, names)
+		}
+	}
+	c.Policy.validate(bad)
+	if err := errors.Join(problems...); err != nil {
+		return fmt.Errorf("chain configuration: %w", err)
+	}
+	return nil
+}
+
+func (l *Link) sources() int {
+	n := 0
+	for _, set := range [...]bool{l.Plugin != "", l.Driver != "", l.Store != nil} {
+		if set {
+			n++
+		}
+	}
+	return n
+}
+
+func (p *Policy) validate(bad func(format string, args ...any)) {
+	if p.Retries < 0 {
+		bad("Policy.Retries is %d: want 0 (the default, 3) or more", p.Retries)
+	}
+	for _, d := range [...]struct {
+		name  string
+		value time.Duration
+	}{{"Timeout", p.Timeout}, {"Attempt", p.Attempt}, {"Backoff", p.Backoff}, {"MaxBackoff", p.MaxBackoff}, {"Mirror", p.Mirror}} {
+		if d.value < 0 {
+			bad("Policy.%s is %s: want 0 (the default) or more", d.name, d.value)
+		}
+	}
+	if p.Attempt > p.Timeout {
+		bad("Policy.Attempt is %s: one attempt would be longer than Policy.Timeout, %s", p.Attempt, p.Timeout)
+	}
+	if p.Backoff > p.MaxBackoff {
+		bad("Policy.Backoff is %s: more than Policy.MaxBackoff, %s", p.Backoff, p.MaxBackoff)
+	}
+}

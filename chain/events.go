@@ -1,0 +1,112 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package chain
+
+import (
+	"sync"
+	"time"
+
+	"github.com/understudy-dev/understudy/driver"
+)
+
+// Event is a change of the chain's state: one of the types below. Each is also
+// one log line.
+type Event interface{ event() }
+
+// FailedOver tells that this host has moved the chain to the next link.
+type FailedOver struct {
+	At       time.Time // when the next link served, by this host's clock
+	From, To string
+	Epoch    driver.Epoch
+	Cause    error         // the last failure of From
+	Evidence error         // the first one
+	Attempts int           // on From that failed
+	Elapsed  time.Duration // since the start of the first attempt that failed
+	InFlight int           // calls that waited and go on in To
+}
+
+// Followed tells that the chain has moved to another epoch by the decision of
+// another host.
+type Followed struct {
+	At    time.Time
+	From  string // the link that was active
+	Epoch driver.Epoch
+}
+
+// StandbyDropped tells that a standby no longer holds everything acknowledged:
+// the chain goes on without it. It stays out until it has been brought up to
+// date.
+type StandbyDropped struct {
+	At        time.Time
+	Link      string
+	Epoch     driver.Epoch
+	Cause     error
+	Protected bool // whether another standby is in step
+}
+
+// AllDown tells that the active link is down and no standby can take over.
+// Callers wait up to their own deadlines.
+type AllDown struct {
+	At    time.Time
+	Epoch driver.Epoch
+	Cause error // joins the failures of all links
+}
+
+// Recovered tells that the active link serves again, after AllDown.
+type Recovered struct {
+	At    time.Time
+	Epoch driver.Epoch
+}
+
+// LinkFenced tells that a link which is not active has taken over an epoch, so
+// that it refuses everybody who believes in an older one.
+type LinkFenced struct {
+	At    time.Time
+	Link  string
+	Epoch driver.Epoch
+}
+
+func (FailedOver) event()     {}
+func (Followed) event()       {}
+func (StandbyDropped) event() {}
+func (AllDown) event()        {}
+func (Recovered) event()      {}
+func (LinkFenced) event()     {}
+
+// events hands events to the handler in order, from one goroutine that runs
+// while there are any, so that a slow handler never holds up the chain.
+type events struct {
+	handler func(Event)
+	mu      sync.Mutex
+	queue   []Event
+	running bool
+	idle    sync.WaitGroup
+}
+
+func (e *events) emit(event Event) {
+	if e.handler == nil {
+		return
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.queue = append(e.queue, event)
+	if !e.running {
+		e.running = true
+		e.idle.Go(e.deliver)
+	}
+}
+
+func (e *events) deliver() {
+	for {
+		e.mu.Lock()
+		if len(e.queue) == 0 {
+			e.running = false
+			e.mu.Unlock()
+			return
+		}
+		event := e.queue[0]
+		e.queue = e.queue[1:]
+		e.mu.Unlock()
+		e.handler(event)
+	}
+}

@@ -1,0 +1,136 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package chain
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime/debug"
+
+	"go.uber.org/zap"
+
+	"github.com/understudy-dev/understudy/driver"
+)
+
+// run works on a claimed record. work is the context of Work: when it is done
+// before the handler has begun, the lease is given back.
+func (p *pool) run(work context.Context, r driver.Record) {
+	// The lease ends with the chain, or when it is lost; the handler also at the end
+	// of the drain.
+	lease, lose := context.WithCancelCause(p.c.ctx)
+	defer lose(nil)
+	h := p.c.newHandle(r, p.options.Lease, lose)
+	defer h.expiry.Stop()
+	beating := make(chan struct{})
+	beat, stopBeat := context.WithCancel(lease)
+	go func() {
+		defer close(beating)
+		p.beat(beat, h)
+	}()
+	defer func() {
+		stopBeat()
+		<-beating
+	}()
+	if work.Err() != nil {
+		p.end(lease, h, driver.VerbRelease, "", p.release)
+		return
+	}
+	ctx, cancel := context.WithCancelCause(lease)
+	defer cancel(nil)
+	defer context.AfterFunc(p.hard, func() { cancel(context.Cause(p.hard)) })()
+	output, err := p.call(ctx, h)
+	switch {
+	case h.gone():
+	case lease.Err() != nil:
+		p.log.Warn("lease lost", zap.String("id", r.ID), zap.String("step", h.Step()), zap.NamedError("cause", context.Cause(lease)))
+	case err == nil:
+		p.succeed(lease, h, output)
+	case ctx.Err() != nil && !isPermanent(err):
+		p.end(lease, h, driver.VerbRelease, "", p.release)
+	default:
+		p.fail(lease, h, err)
+	}
+}
+
+// call runs the handler and turns a panic into an error.
+func (p *pool) call(ctx context.Context, h *Handle) (output []byte, err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			err = fmt.Errorf("panic: %v\n%s", v, debug.Stack())
+			p.log.Error("handler panicked", zap.String("id", h.ID()), zap.Error(err))
+		}
+	}()
+	return p.handler(ctx, h)
+}
+
+// beat extends the lease until ctx is done: at each interval, and at once when
+// the chain has moved to another link, whose clock may differ.
+func (p *pool) beat(ctx context.Context, h *Handle) {
+	failures := 0
+	for ctx.Err() == nil {
+		v := p.c.view.Load()
+		wait := h.nextBeat(p.options.Heartbeat)
+		if failures > 0 {
+			wait = p.c.config.Policy.pause(failures)
+		}
+		pause(ctx, v.ctx, wait)
+		if ctx.Err() != nil || h.gone() {
+			return
+		}
+		if v.ctx.Err() == nil && h.nextBeat(p.options.Heartbeat) > 0 {
+			continue // a save point was as good as a heartbeat
+		}
+		if err := h.extend(ctx); err != nil && ctx.Err() == nil {
+			failures++
+			continue
+		}
+		failures = 0
+	}
+}
+
+type ending = func(driver.Stamp, driver.Record) (driver.Transition, error)
+
+// end gives the lease up by a transition. When it does not get through, the lease
+// ends by itself and somebody repeats the last step.
+func (p *pool) end(lease context.Context, h *Handle, verb driver.Verb, why string, transition ending) {
+	err := h.apply(lease, verb, transition)
+	if err != nil {
+		p.log.Warn("cannot end the attempt: it will be repeated when the lease ends",
+			zap.String("id", h.ID()), zap.String("verb", string(verb)), zap.String("failure", why), zap.Error(err))
+	}
+}
+
+func (p *pool) release(s driver.Stamp, r driver.Record) (driver.Transition, error) {
+	return driver.Release(s, r, s.Now)
+}
+
+func (p *pool) succeed(lease context.Context, h *Handle, output []byte) {
+	err := h.apply(lease, driver.VerbSucceed, func(s driver.Stamp, r driver.Record) (driver.Transition, error) {
+		return driver.Succeed(s, r, output, p.c.expires(s.Now))
+	})
+	switch driver.ClassOf(err) {
+	case 0:
+	case driver.Invalid, driver.TooLarge: // no attempt could do better
+		p.fail(lease, h, Permanent(fmt.Errorf("the result cannot be stored: %w", err)))
+	default:
+		p.log.Warn("cannot end the workflow: the last step will be repeated when the lease ends",
+			zap.String("id", h.ID()), zap.Error(err))
+	}
+}
+
+func (p *pool) fail(lease context.Context, h *Handle, failure error) {
+	p.end(lease, h, driver.VerbFail, failure.Error(), func(s driver.Stamp, r driver.Record) (driver.Transition, error) {
+		f := driver.Failure{Reason: failure.Error(), Expires: p.c.expires(s.Now)}
+		if !isPermanent(failure) {
+			f.Retry = s.Now.Add(p.options.Retry.pause(r.Attempt))
+			f.MaxAttempts = uint32(max(p.options.Retry.MaxAttempts, 0))
+		}
+		return driver.Fail(s, r, f)
+	})
+}
+
+func isPermanent(err error) bool {
+	_, ok := errors.AsType[permanent](err)
+	return ok
+}
