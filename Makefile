@@ -127,7 +127,8 @@ cover: deps ## coverage into coverage/, by package and as a page
 .PHONY: sample-data
 sample-data: ## real recordings and their Master.csv into sample-data/; SAMPLE_CALLS=2000 for more calls
 	@sounds=$$(scripts/sounds.sh) && \
-	go run ./examples/recorder/sampledata -sounds "$$sounds" -out '$(SAMPLE_DATA)' -calls $(SAMPLE_CALLS)
+	go run ./examples/recorder/sampledata -sounds "$$sounds" -out '$(SAMPLE_DATA)' -calls $(SAMPLE_CALLS) && \
+	cp "$$sounds/../../../doc/asterisk-core-sounds-en-wav/copyright" '$(SAMPLE_DATA)/COPYRIGHT'
 
 .PHONY: demo
 demo: build sample-data ## the recorder on real recordings, with failures on purpose

@@ -46,10 +46,10 @@ func newBench(dir string) bench {
 }
 
 func (b *bench) recorded() string {
-	return filepath.Join(b.cfg.Monitor, "2026/03/02/1772442900.17.wav")
+	return filepath.Join(b.cfg.Monitor, "2026", "03", "02", "1772442900.17.wav")
 }
 func (b *bench) archived() string {
-	return filepath.Join(b.cfg.Archive, "2026/03/02/1772442900.17.wav")
+	return filepath.Join(b.cfg.Archive, "2026", "03", "02", "1772442900.17.wav")
 }
 
 func setup(t *testing.T) bench {

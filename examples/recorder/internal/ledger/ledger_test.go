@@ -69,7 +69,7 @@ func TestAppendOnce(t *testing.T) {
 
 	text, err := os.ReadFile(path)
 	require.NoError(t, err)
-	require.Equal(t, `{"id":"a","text":"try 0"}`+"\n"+`{"id":"b","text":""}`+"\n", string(text))
+	require.Equal(t, []string{`{"id":"a","text":"try 0"}`, `{"id":"b","text":""}`, ""}, strings.Split(string(text), "\n"))
 }
 
 func TestManyHandlesAndGoroutines(t *testing.T) {
