@@ -1,0 +1,165 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"bytes"
+	"maps"
+	"os"
+	"path"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
+
+	"github.com/understudy-dev/understudy/drivers/eventstore/devserver"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// recordFile is the record of a real EventStoreDB. It is never edited.
+const recordFile = "../testdata/eventstoredb-23.10.6.json"
+
+// shares divide the cases among servers that are compared at the same time: those about the whole log run one after
+// the other, and some depend on when an answer comes.
+var shares = []struct {
+	name string
+	only string
+	skip string
+	idle time.Duration
+}{
+	{name: "Streams", skip: "^(all|subscribe-all|deadline|batch/bad-event)", idle: 250 * time.Millisecond},
+	{name: "WholeLogCompat0", only: "^(all|subscribe-all)/.*(compat0|truncated-streams)", idle: 250 * time.Millisecond},
+	{name: "WholeLogCompat1", only: "^(all|subscribe-all)/.*compat1", idle: 250 * time.Millisecond},
+	// A subscription ends 300 ms after its start, and the second answer to a bad event comes 2 s after the first,
+	// in the third of three quiet times.
+	{name: "Timed", only: "^(deadline|batch/bad-event)", idle: 700 * time.Millisecond},
+}
+
+// TestDevelopmentServerIsLikeTheRecord holds the development server to what a real one did.
+func TestDevelopmentServerIsLikeTheRecord(t *testing.T) {
+	t.Parallel()
+	old, err := load(recordFile)
+	require.NoError(t, err)
+	compared := make([]comparison, len(shares))
+	t.Run("Shares", func(t *testing.T) {
+		for i, share := range shares {
+			t.Run(share.name, func(t *testing.T) {
+				t.Parallel()
+				server, err := devserver.Start(devserver.Options{})
+				require.NoError(t, err)
+				defer func() { require.NoError(t, server.Close()) }()
+				cfg := Config{URL: server.Addresses()[0], Only: share.only, Skip: share.skip, Idle: share.idle, Parallel: 16}
+				require.NoError(t, cfg.prepare())
+				var log bytes.Buffer
+				now, err := record(t.Context(), &cfg, "", &log)
+				require.NoError(t, err)
+				require.Empty(t, log.String())
+				compared[i] = compare(old, now, true)
+			})
+		}
+	})
+	requireComplete(t, old, compared)
+	requireAllowed(t, compared)
+	requireFew(t, compared)
+}
+
+// requireComplete makes sure that no case of the record was left out.
+func requireComplete(t *testing.T, old Golden, compared []comparison) {
+	t.Helper()
+	var seen, recorded []string
+	for _, c := range compared {
+		require.Empty(t, c.gone, "cases of the record that this program no longer has")
+		seen = append(seen, c.equal...)
+		for n := range c.different {
+			seen = append(seen, n)
+		}
+	}
+	for _, r := range old.Cases {
+		recorded = append(recorded, r.id())
+	}
+	require.ElementsMatch(t, recorded, seen)
+}
+
+// requireAllowed makes sure that nothing differs but what may, and that what may differ does.
+func requireAllowed(t *testing.T, compared []comparison) {
+	t.Helper()
+	var allowed []string
+	for _, c := range compared {
+		for n, lines := range c.different {
+			require.True(t, mayDiffer(n), "%s differs from the record (- golden, + this server):\n%s", n, strings.Join(lines, "\n"))
+			allowed = append(allowed, n)
+		}
+	}
+	for name := range differences {
+		require.True(t, slices.ContainsFunc(allowed, func(n string) bool { return matches(name, n) }),
+			"%s is equal to the record now: take it off the list and out of the documentation", name)
+	}
+}
+
+// differences are the cases that may differ, an area with /* for all of its cases. The documentation has the same
+// list with the reasons.
+var differences = map[string]bool{
+	"features/supported-methods": true,
+	"persistent/*":               true,
+}
+
+func matches(pattern, name string) bool {
+	ok, err := path.Match(pattern, name)
+	return ok && err == nil
+}
+
+func mayDiffer(name string) bool {
+	for pattern := range differences {
+		if matches(pattern, name) {
+			return true
+		}
+	}
+	return false
+}
+
+// documentation is the page that lists the differences and their reasons.
+const documentation = "../../../../docs/eventstore-dev-server.md"
+
+// TestDocumentationListsTheDifferences compares the list above with the table of the documentation.
+func TestDocumentationListsTheDifferences(t *testing.T) {
+	t.Parallel()
+	page, err := os.ReadFile(documentation)
+	require.NoError(t, err)
+	_, section, found := strings.Cut(string(page), "\n## Differences from the record\n")
+	require.True(t, found, "the section with the table is missing")
+	section, _, _ = strings.Cut(section, "\n## ")
+	var documented []string
+	for _, row := range regexp.MustCompile("(?m)^\\| `([^`]+)` \\| (.*) \\|$").FindAllStringSubmatch(section, -1) {
+		documented = append(documented, row[1])
+		require.Greater(t, len(row[2]), 20, "%s has no reason", row[1])
+	}
+	require.ElementsMatch(t, slices.Collect(maps.Keys(differences)), documented)
+}
+
+// heldAreas are those in which at most two of a hundred cases may differ.
+var heldAreas = []string{"append", "idempotency", "read", "all", "subscribe", "subscribe-all", "metadata", "delete", "links", "batch",
+	"gossip", "deadline", "client", "credentials"}
+
+func requireFew(t *testing.T, compared []comparison) {
+	t.Helper()
+	all, different := 0, 0
+	for _, c := range compared {
+		for _, n := range c.equal {
+			if slices.Contains(heldAreas, area(n)) {
+				all++
+			}
+		}
+		for n := range c.different {
+			if slices.Contains(heldAreas, area(n)) {
+				all++
+				different++
+			}
+		}
+	}
+	require.LessOrEqual(t, different*50, all)
+}
