@@ -232,6 +232,7 @@ func (p *pool) claimAll(ctx context.Context) {
 			empty = 0
 		case <-timer.C:
 		case <-ctx.Done():
+		case <-p.hard.Done():
 		}
 		timer.Stop()
 	}

@@ -1,0 +1,133 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package chain_test
+
+import (
+	"fmt"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/understudy-dev/understudy/chain"
+	"github.com/understudy-dev/understudy/driver"
+)
+
+func TestStartIsIdempotent(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b := openN(t, 2)
+		w := chain.Workflow{ID: "w", Kind: "call", Input: []byte("in"), Labels: map[string]string{"site": "one"}}
+		first, err := b.Start(t.Context(), w)
+		require.NoError(t, err)
+		require.Equal(t, driver.Ready, first.Status)
+		again, err := b.Start(t.Context(), w)
+		require.NoError(t, err)
+		require.Equal(t, first.Token, again.Token)
+		require.Equal(t, uint64(1), again.Revision)
+
+		for name, other := range map[string]chain.Workflow{
+			"input": {ID: "w", Kind: "call", Input: []byte("other")},
+			"kind":  {ID: "w", Kind: "other", Input: []byte("in")},
+		} {
+			_, err := b.Start(t.Context(), other)
+			require.ErrorIs(t, err, driver.Exists, name)
+		}
+		_, err = b.Start(t.Context(), chain.Workflow{Kind: "call"})
+		require.ErrorIs(t, err, driver.Invalid)
+		_, err = b.Start(t.Context(), chain.Workflow{ID: "x", Kind: "call", Input: make([]byte, driver.MaxRecordBytes)})
+		require.ErrorIs(t, err, driver.TooLarge)
+	})
+}
+
+// The host that started it died before the standby had it; whoever is told that
+// it is started must be able to rely on it.
+func TestStartOfWhatIsStoredReachesTheStandby(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b := openN(t, 2)
+		tr, err := driver.Start(driver.Stamp{Epoch: 1, Token: driver.NewToken(), Now: time.Now()}, chain.Workflow{ID: "w", Kind: "call"})
+		require.NoError(t, err)
+		_, err = b.stores[0].Store.Commit(t.Context(), driver.CommitRequest{Guard: driver.Guard{Epoch: 1}, Transitions: []driver.Transition{tr}})
+		require.NoError(t, err)
+		require.Nil(t, b.stores[1].held(t, "w"))
+		_, err = b.Start(t.Context(), chain.Workflow{ID: "w", Kind: "call"})
+		require.NoError(t, err)
+		require.NotNil(t, b.stores[1].held(t, "w"))
+	})
+}
+
+func TestNothingIsShared(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b := openN(t, 2)
+		input := []byte("in")
+		r, err := b.Start(t.Context(), chain.Workflow{ID: "w", Kind: "call", Input: input})
+		require.NoError(t, err)
+		input[0], r.Input[1] = 'X', 'Y'
+		got, err := b.Get(t.Context(), "w")
+		require.NoError(t, err)
+		require.Equal(t, "in", string(got.Input))
+		require.Equal(t, "in", string(b.stores[1].held(t, "w").Input))
+	})
+}
+
+func TestGetAndErrors(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b := openN(t, 2)
+		_, err := b.Get(t.Context(), "nosuch")
+		require.ErrorIs(t, err, driver.NotFound)
+		require.ErrorContains(t, err, `test: get "nosuch"`)
+		_, err = b.Get(t.Context(), "")
+		require.ErrorIs(t, err, driver.Invalid)
+		_, err = b.Cancel(t.Context(), "nosuch", "")
+		require.ErrorIs(t, err, driver.NotFound)
+		b.start(t, "w")
+		r, err := b.Requeue(t.Context(), "w")
+		require.NoError(t, err, "it is ready already")
+		require.Equal(t, uint64(1), r.Revision)
+		_, err = b.Cancel(t.Context(), "w", "why")
+		require.NoError(t, err)
+		r, err = b.Requeue(t.Context(), "w")
+		require.NoError(t, err)
+		require.Equal(t, driver.Ready, r.Status)
+		require.Equal(t, uint64(3), r.Revision)
+	})
+}
+
+func TestList(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b := openN(t, 2)
+		for i := range 25 {
+			b.start(t, fmt.Sprint(i))
+		}
+		f := chain.Filter{Kinds: []string{"call"}, Limit: 10}
+		found, pages := map[string]bool{}, 0
+		for {
+			page, err := b.List(t.Context(), f)
+			require.NoError(t, err)
+			pages++
+			for _, r := range page.Records {
+				require.False(t, found[r.ID])
+				found[r.ID] = true
+			}
+			if f.Cursor = page.Next; f.Cursor == "" {
+				break
+			}
+		}
+		require.Len(t, found, 25)
+		require.GreaterOrEqual(t, pages, 3)
+
+		page, err := b.List(t.Context(), chain.Filter{Limit: 10})
+		require.NoError(t, err)
+		require.NotEmpty(t, page.Next)
+		b.stores[0].fail(driver.Unavailable)
+		_, err = b.List(t.Context(), chain.Filter{Limit: 10, Cursor: page.Next})
+		require.ErrorIs(t, err, driver.CursorLost, "the chain has moved")
+		_, err = b.List(t.Context(), chain.Filter{Cursor: "nonsense"})
+		require.ErrorIs(t, err, driver.Invalid)
+	})
+}
