@@ -3,6 +3,7 @@
 package contracttest
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -140,12 +141,17 @@ func (c *conn) claim(req driver.ClaimRequest) driver.ClaimResponse {
 	return resp
 }
 
-// claimOne leases the one record that is due.
+// claimOne waits until one record is claimable and leases it.
 func (c *conn) claimOne(lease time.Duration) driver.Record {
 	c.e.Helper()
-	resp := c.claim(c.claimRequest(1, lease))
-	require.Len(c.e, resp.Records, 1, "one record is claimable")
-	return resp.Records[0]
+	var got []driver.Record
+	c.e.eventually("a record is claimable", func() error {
+		if got = c.claim(c.claimRequest(1, lease)).Records; len(got) == 0 {
+			return errors.New("nothing is claimable")
+		}
+		return nil
+	})
+	return got[0]
 }
 
 // leased starts a workflow and claims it.

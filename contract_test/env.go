@@ -6,8 +6,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -18,6 +20,9 @@ import (
 const (
 	closeTime = 5 * time.Second
 	pollEvery = 2 * time.Millisecond
+	// promptly is how long after the end of its context a call may return: the
+	// 100 ms of the contract, and time for a busy machine to notice.
+	promptly = 100*time.Millisecond + 400*time.Millisecond
 )
 
 // env is what a case works with: a T, a chain of its own, and the stores it
@@ -26,12 +31,14 @@ type env struct {
 	T
 	h     Harness
 	chain string
+	span  time.Duration // long enough for a few calls and short enough to be waited for
+	late  atomic.Bool   // the machine was too slow for span
 
 	mu     sync.Mutex
-	opened []driver.Store
+	opened []*conn
 }
 
-func newEnv(t T, h Harness) *env { return &env{T: t, h: h, chain: newChain()} }
+func newEnv(t T, h Harness) *env { return &env{T: t, h: h, chain: newChain(), span: h.span()} }
 
 // newChain returns the name of a chain that nobody has used.
 func newChain() string { return "t" + driver.NewToken().String()[:20] }
@@ -47,10 +54,11 @@ func (e *env) openChain(chain string) *conn {
 	s, err := e.h.Open(e.T, chain)
 	require.NoError(e, err, "open a store")
 	require.NotNil(e, s, "open a store")
+	c := &conn{Store: s, e: e, chain: chain}
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.opened = append(e.opened, s)
-	return &conn{Store: s, e: e, chain: chain}
+	e.opened = append(e.opened, c)
+	return c
 }
 
 // share opens a further connection to the same data, if the driver is declared to
@@ -65,25 +73,39 @@ func (e *env) share(c *conn) *conn {
 	return further
 }
 
+// several returns n connections to the case's data, or one n times.
+func (e *env) several(n int) []*conn {
+	e.Helper()
+	conns := []*conn{e.open()}
+	for len(conns) < n {
+		conns = append(conns, e.share(conns[0]))
+	}
+	return conns
+}
+
 // kill ends the process of c's store; c is of no more use.
 func (e *env) kill(c *conn) {
 	e.Helper()
 	require.NotNil(e, e.h.Kill, "the harness declares %q and has no Kill", driver.CapDurable)
+	e.mu.Lock()
+	e.opened = slices.DeleteFunc(e.opened, func(o *conn) bool { return o == c })
+	e.mu.Unlock()
 	e.h.Kill(e.T, c.Store)
+	_ = closeStore(c.Store, closeTime) // lets go of what is left in this process
 }
 
 // closeAll closes what the case opened and gives each store d to do so.
 func (e *env) closeAll(d time.Duration) {
 	e.mu.Lock()
-	stores := e.opened
+	conns := e.opened
 	e.opened = nil
 	e.mu.Unlock()
-	results := make(chan error, len(stores))
-	for _, s := range stores {
-		go func() { results <- closeStore(s, d) }()
+	results := make(chan error, len(conns))
+	for _, c := range conns {
+		go func() { results <- closeStore(c.Store, d) }()
 	}
 	late := time.After(d + time.Second)
-	for range stores {
+	for range conns {
 		select {
 		case err := <-results:
 			if err != nil {
@@ -118,12 +140,11 @@ func (e *env) eventually(what string, condition func() error) {
 	}
 }
 
-// span is a time long enough for a few calls and short enough to be waited for.
-func (e *env) span() time.Duration {
-	if e.h.Advance != nil {
-		return time.Minute
-	}
-	return 300 * time.Millisecond
+// tooLate ends the case without a verdict: the store's clock has passed a time
+// that it was to be looked at before.
+func (e *env) tooLate() {
+	e.late.Store(true)
+	require.Fail(e, "the machine is too slow", "for leases of %s", e.span)
 }
 
 // passes waits until the clock of c's store stands at t or later.
@@ -149,6 +170,7 @@ func (e *env) all(n int, f func(i int) error) {
 	errs := make([]error, n)
 	var wg sync.WaitGroup
 	for i := range n {
+		errs[i] = errors.New("it has failed") // unless it comes to its end
 		wg.Go(func() { errs[i] = f(i) })
 	}
 	wg.Wait()
@@ -191,6 +213,14 @@ func show(r *driver.Record) string {
 		s = s[:4000] + "…"
 	}
 	return strings.ToValidUTF8(s, "?")
+}
+
+// inTime checks that ctx, which is done, has not been so for long.
+func (e *env) inTime(ctx context.Context) {
+	e.Helper()
+	deadline, ok := ctx.Deadline()
+	require.True(e, ok)
+	require.Less(e, time.Since(deadline), promptly, "the time from the end of the context to the end of the call")
 }
 
 // brief is a context for a call that must come back by itself.

@@ -123,6 +123,14 @@ func (h Harness) timeout() time.Duration {
 	return h.Timeout
 }
 
+// span is how long the short leases of the cases are.
+func (h Harness) span() time.Duration {
+	if h.Advance != nil {
+		return time.Minute
+	}
+	return 250 * time.Millisecond
+}
+
 // excuse returns why c is not run, or "".
 func (h Harness) excuse(c Case) string {
 	if reason := h.Excuse[c.FullName()]; reason != "" {

@@ -49,7 +49,12 @@ type Result struct {
 // Cases returns all cases of the suite, area by area.
 func Cases() []Case {
 	return slices.Concat(
-		commitCases(),
+		factCases(), recordCases(), limitCases(),
+		commitCases(), repeatCases(), batchCases(),
+		claimCases(), claimOrderCases(), leaseCases(), stepCases(), endCases(),
+		readCases(), mergeCases(), changesCases(), cursorCases(),
+		epochCases(), fenceCases(), rollbackCases(), retentionCases(),
+		contextCases(), closeCases(), aliasCases(), concurrentCases(), isolationCases(),
 	)
 }
 
