@@ -1,0 +1,137 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package contracttest
+
+import (
+	"slices"
+
+	"pgregory.net/rapid"
+
+	"github.com/understudy-dev/understudy/driver"
+)
+
+// profile says what the generated histories may hold.
+type profile struct {
+	pass   bool // the clock can be moved
+	reopen bool // connections can be opened anew
+	// alike leaves out where the contract gives stores a choice that shows: claims
+	// take all there is, nothing expires, and nobody has seen too much.
+	alike bool
+}
+
+func profileOf(h Harness) profile {
+	return profile{pass: h.Advance != nil, reopen: h.Has(driver.CapShared)}
+}
+
+// histories generates histories of about 30 steps: a list of lists, since rapid
+// takes out elements of both when it looks for a shorter one.
+func (p profile) histories() *rapid.Generator[[]Step] {
+	parts := rapid.SliceOfN(rapid.SliceOfN(rapid.Custom(p.step), 1, 12), 1, 12)
+	return rapid.Map(parts, func(parts [][]Step) []Step { return slices.Concat(parts...) })
+}
+
+// The operations, each as often as its weight says.
+var weighted = []Op{
+	OpCommit, OpCommit, OpCommit, OpCommit, OpCommit, OpCommit, OpCommit, OpClaim, OpClaim, OpClaim, OpMerge, OpMerge, OpMerge,
+	OpRepeat, OpRepeat, OpGet, OpList, OpAdvance, OpEpoch, OpProbe,
+}
+
+func (p profile) step(t *rapid.T) Step {
+	ops := weighted[:len(weighted):len(weighted)]
+	if p.pass {
+		ops = append(ops, OpPass)
+	}
+	if p.reopen {
+		ops = append(ops, OpReopen)
+	}
+	s := Step{Op: rapid.SampledFrom(ops).Draw(t, "op"), Host: rapid.IntRange(0, historyHosts-1).Draw(t, "host")}
+	switch s.Op {
+	case OpCommit, OpMerge:
+		s.Clock = rapid.SampledFrom([]int{0, 0, -90, 15, 4000}).Draw(t, "clock")
+		s.Writes = rapid.SliceOfN(rapid.Custom(func(t *rapid.T) Write { return p.write(t, s.Op) }), 1, 4).Draw(t, "writes")
+	case OpClaim:
+		s.Kinds = someKinds(t, 1)
+		s.Limit, s.Ticks = driver.MaxBatch, rapid.IntRange(1, 3).Draw(t, "lease")
+		if !p.alike {
+			s.Limit = rapid.IntRange(1, 4).Draw(t, "limit")
+		}
+		s.Fault = rarely(t, requestFaults)
+	case OpGet:
+		s.IDs = rapid.SliceOfN(anID, 1, 4).Draw(t, "ids")
+		s.Fault = rarely(t, requestFaults)
+	case OpList:
+		s.Limit = rapid.IntRange(1, 4).Draw(t, "limit")
+		if s.Kinds = someKinds(t, 0); len(s.Kinds) == 0 {
+			s.Limit = driver.MaxBatch // other histories are in the list
+		}
+		s.Statuses = rapid.SliceOfN(rapid.SampledFrom(statuses), 0, 3).Draw(t, "statuses")
+		s.Fault = rarely(t, requestFaults)
+	case OpAdvance:
+		s.Number = rapid.IntRange(0, 2).Draw(t, "number")
+		s.State = driver.EpochState(rapid.SampledFrom([]int{0, 0, 0, 1}).Draw(t, "state"))
+		s.InSync = rapid.SampledFrom([][]string{nil, {"two"}, {"three", "two"}}).Draw(t, "in sync")
+		s.Fault = rarely(t, requestFaults)
+	case OpRepeat:
+		s.Back = rapid.IntRange(1, 6).Draw(t, "back")
+		s.Restamp = rapid.Bool().Draw(t, "restamp")
+		return s
+	case OpPass:
+		s.Host, s.Ticks = 0, rapid.IntRange(1, 3).Draw(t, "ticks")
+		return s
+	case OpEpoch, OpProbe, OpReopen:
+		return s
+	}
+	s.Epoch = rapid.SampledFrom([]int{0, 0, 0, 0, 0, 0, 0, 0, 1, -1}).Draw(t, "epoch")
+	s.Seen = rapid.SampledFrom([]string{"", "all", "", "all", "", "all", "", "all", "ahead", "other"}).Draw(t, "seen")
+	if p.alike && s.Seen != "all" {
+		s.Seen = ""
+	}
+	return s
+}
+
+var (
+	anID     = rapid.SampledFrom([]string{"a", "b", "c", "d", "e", "f"})
+	statuses = []driver.Status{driver.Ready, driver.Leased, driver.Waiting, driver.Succeeded, driver.Failed, driver.Cancelled, driver.Held}
+)
+
+func (p profile) write(t *rapid.T, op Op) Write {
+	w := Write{
+		ID:    anID.Draw(t, "id"),
+		To:    rapid.SampledFrom(append(statuses, driver.Ready, driver.Ready, driver.Leased)).Draw(t, "to"),
+		Due:   rapid.IntRange(-2, 3).Draw(t, "due"),
+		Skip:  rapid.SampledFrom([]int{0, 0, 0, 0, 0, 0, -1, 1, -9}).Draw(t, "skip"),
+		Stale: rapid.IntRange(0, 9).Draw(t, "stale") == 9,
+		Size:  rapid.SampledFrom([]int{0, 0, 1, 40, 3000}).Draw(t, "size"),
+		Fault: rarely(t, recordFaults),
+	}
+	switch {
+	case op == OpMerge:
+		w.Skip = rapid.IntRange(-2, 3).Draw(t, "jump")
+		w.Epoch = rapid.SampledFrom([]int{0, 0, 0, -1, 1}).Draw(t, "record epoch")
+	case w.Fault == "" && rapid.IntRange(0, 19).Draw(t, "other epoch") == 19:
+		w.Epoch = -1
+	}
+	if w.To == driver.Waiting {
+		w.Idle = rapid.Bool().Draw(t, "idle")
+	}
+	if w.To.Finished() {
+		w.Expires = rapid.SampledFrom([]int{0, 1, 2, -1, 100}).Draw(t, "expires")
+		if p.alike && w.Expires < 100 {
+			w.Expires = 0
+		}
+	}
+	return w
+}
+
+// someKinds draws a list of kinds of at least least.
+func someKinds(t *rapid.T, least int) []string {
+	return rapid.SliceOfNDistinct(rapid.SampledFrom([]string{"x", "y"}), least, 2, rapid.ID[string]).Draw(t, "kinds")
+}
+
+// rarely draws a fault, or mostly none.
+func rarely(t *rapid.T, faults []string) string {
+	if rapid.IntRange(0, 19).Draw(t, "faulty") < 19 {
+		return ""
+	}
+	return rapid.SampledFrom(faults).Draw(t, "fault")
+}
