@@ -203,11 +203,15 @@ func TestMirroredRecordIsRecognisedAfterFailover(t *testing.T) {
 
 func TestLostStoreFailsOverAtOnce(t *testing.T) {
 	t.Parallel()
-	for name, spoil := range map[string]func(*faulty) func(){
-		"Erased":     func(f *faulty) func() { return f.model.Erase },
-		"RolledBack": func(f *faulty) func() { return f.model.Snapshot() },
-	} {
-		t.Run(name, func(t *testing.T) {
+	erase := func(f *faulty) func() { return f.model.Erase }
+	rollBack := func(f *faulty) func() { return f.model.Snapshot() }
+	for _, tc := range []struct {
+		name  string
+		spoil func(*faulty) func()
+		write bool // whether a write finds it, or a read
+	}{{"ErasedRead", erase, false}, {"ErasedWrite", erase, true}, {"RolledBackRead", rollBack, false}, {"RolledBackWrite", rollBack, true}} {
+		spoil, write := tc.spoil, tc.write
+		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
 				b := openN(t, 2)
@@ -216,6 +220,10 @@ func TestLostStoreFailsOverAtOnce(t *testing.T) {
 				b.start(t, "two")
 				lose()
 				began := time.Now()
+				if write {
+					require.Equal(t, uint64(2), b.start(t, "three").Epoch)
+					require.Nil(t, b.stores[0].held(t, "three"), "nothing is applied to it")
+				}
 				r, err := b.Get(t.Context(), "two")
 				require.NoError(t, err)
 				require.Equal(t, "two", r.ID)

@@ -141,6 +141,32 @@ func TestStandbyThatFailedWithTheActiveLinkTakesOver(t *testing.T) {
 	})
 }
 
+// The standby is known to have lost everything, but the active link died before
+// it could be taken out of the set.
+func TestLostStandbyDoesNotTakeOver(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b := openN(t, 2)
+		b.start(t, "one")
+		b.stores[1].model.Erase()
+		b.stores[0].hook(func(_ context.Context, op string) error {
+			if op == "commit" {
+				return nil
+			}
+			return driver.Unavailable
+		})
+		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+		defer cancel()
+		_, err := b.Start(ctx, chain.Workflow{ID: "two", Kind: "call"})
+		require.ErrorIs(t, err, driver.Unknown, "the active link took it")
+		require.ErrorIs(t, err, driver.Lost)
+		require.NotEqual(t, "b", b.stores[1].epoch(t).Active)
+		b.stores[0].fail(nil)
+		b.start(t, "two")
+		require.Empty(t, b.stores[0].epoch(t).InSync)
+	})
+}
+
 func TestConcurrentCommitsAreCombined(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

@@ -1,0 +1,136 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package chain_test
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"sync"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/understudy-dev/understudy/chain"
+	"github.com/understudy-dev/understudy/driver"
+)
+
+// ledger is what callers and handlers were told, to be held against what the
+// stores hold in the end.
+type ledger struct {
+	mu      sync.Mutex
+	started map[string]bool // acknowledged
+	steps   map[string]int  // acknowledged save points
+	holders map[string]context.Context
+	faults  []string
+}
+
+func newLedger() *ledger {
+	return &ledger{started: map[string]bool{}, steps: map[string]int{}, holders: map[string]context.Context{}}
+}
+
+func (l *ledger) fault(format string, args ...any) {
+	l.faults = append(l.faults, fmt.Sprintf(format, args...))
+}
+
+const ledgerSteps = 3
+
+// handler goes through the steps of a workflow and keeps the books: it begins at
+// a save point that is no older than the last one acknowledged, and no two
+// handlers hold a workflow at once.
+func (l *ledger) handler(step func(ctx context.Context)) chain.Handler {
+	return func(ctx context.Context, h *chain.Handle) ([]byte, error) {
+		done, _ := strconv.Atoi(h.Step()) // empty: 0
+		l.mu.Lock()
+		if !l.started[h.ID()] && h.Step() == "" {
+			// Its caller may still wait for the answer.
+			l.started[h.ID()] = false
+		}
+		if done < l.steps[h.ID()] {
+			l.fault("%s: begins at save point %d after %d was acknowledged", h.ID(), done, l.steps[h.ID()])
+		}
+		if holder := l.holders[h.ID()]; holder != nil && holder.Err() == nil {
+			l.fault("%s: held by two handlers", h.ID())
+		}
+		l.holders[h.ID()] = ctx
+		l.mu.Unlock()
+		defer func() {
+			l.mu.Lock()
+			defer l.mu.Unlock()
+			if l.holders[h.ID()] == ctx {
+				delete(l.holders, h.ID())
+			}
+		}()
+		for n := done + 1; n <= ledgerSteps; n++ {
+			step(ctx)
+			if err := h.Save(ctx, strconv.Itoa(n), []byte(h.ID())); err != nil {
+				return nil, err
+			}
+			l.mu.Lock()
+			l.steps[h.ID()] = max(l.steps[h.ID()], n)
+			l.mu.Unlock()
+		}
+		return []byte("out of " + h.ID()), nil
+	}
+}
+
+// start starts a workflow until that is acknowledged.
+func (l *ledger) start(ctx context.Context, c *chain.Chain, id string) error {
+	if _, err := c.Start(ctx, chain.Workflow{ID: id, Kind: "call", Input: []byte(id)}); err != nil {
+		return err
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.started[id] = true
+	return nil
+}
+
+// acknowledged returns how many workflows were started for sure.
+func (l *ledger) acknowledged() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	n := 0
+	for _, yes := range l.started {
+		if yes {
+			n++
+		}
+	}
+	return n
+}
+
+// finished counts the workflows of a chain that have ended.
+func finished(t *testing.T, c *chain.Chain) int {
+	t.Helper()
+	n := 0
+	f := chain.Filter{Statuses: []driver.Status{driver.Succeeded, driver.Failed, driver.Cancelled}}
+	for {
+		page, err := c.List(t.Context(), f)
+		require.NoError(t, err)
+		n += len(page.Records)
+		if f.Cursor = page.Next; f.Cursor == "" {
+			return n
+		}
+	}
+}
+
+// balance checks that every workflow acknowledged has ended well, once, with all
+// its steps.
+func (l *ledger) balance(t *testing.T, c *chain.Chain, want int) {
+	t.Helper()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	require.Empty(t, l.faults)
+	acknowledged := 0
+	for id, yes := range l.started {
+		if !yes {
+			continue
+		}
+		acknowledged++
+		r, err := c.Get(t.Context(), id)
+		require.NoError(t, err, "lost: %s", id)
+		require.Equal(t, driver.Succeeded, r.Status, "%s", id)
+		require.Equal(t, "out of "+id, string(r.Output))
+		require.Equal(t, strconv.Itoa(ledgerSteps), r.Step)
+	}
+	require.Equal(t, want, acknowledged)
+}
