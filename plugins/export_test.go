@@ -1,0 +1,14 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package plugins
+
+import (
+	"context"
+	"time"
+)
+
+// LaunchLooping is Launch with a crash loop that is slow to restart after most
+// ends within window.
+func LaunchLooping(ctx context.Context, spec Spec, most int, window, slow time.Duration) (*Store, error) {
+	return launch(ctx, spec, restartPolicy{most: most, window: window, first: time.Millisecond, slow: slow})
+}
