@@ -1,6 +1,7 @@
 #!/bin/bash
 # Checks what compilers and linters do not: that generated files are up to date, go.mod is tidy, Go files are formatted and carry
-# the licence line, packages with tests look for leaked goroutines, and no file names a machine. All findings are shown.
+# the licence line, packages with tests look for leaked goroutines, no file names a machine, and links lead somewhere. All
+# findings are shown.
 set -u
 cd "$(dirname "$0")/.."
 failed=0
@@ -50,5 +51,16 @@ report "names a folder of one machine" "$(
     files | xargs -r -d '\n' grep -nIE '(^|[^[:alnum:]_.$})~-])/(work|root|home|tmp)/[[:alnum:]._-]')"
 report "names a host that packages come from" "$(
     files | xargs -r -d '\n' grep -nIE '(proxy|sum)\.golang\.org|(deb|security)\.debian\.org|registry\.npmjs')"
+
+report "links to a file that is not there" "$(
+    files '*.md' | while IFS= read -r f; do
+        grep -oE '\]\([^)# ]+' "$f" | cut -c3- | grep -vE '^[a-z]+:' | while IFS= read -r link; do
+            [ -e "$(dirname "$f")/$link" ] || echo "$f: $link"
+        done
+    done)"
+report "not listed in docs/adr/README.md" "$(
+    files 'docs/adr/[0-9]*.md' | while IFS= read -r f; do
+        grep -qF "($(basename "$f"))" docs/adr/README.md || echo "$f"
+    done)"
 
 exit $failed
