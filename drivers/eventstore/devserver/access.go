@@ -122,19 +122,25 @@ func allowed(user identity, stream string, a access, acl *eventlog.ACL) bool {
 
 // authorize refuses what the access rules do not allow.
 func (s *Server) authorize(ctx context.Context, user identity, stream string, a access) error {
+	ok, err := s.may(user, stream, a)
+	if err != nil {
+		return callError(ctx, err)
+	}
+	if !ok {
+		return accessDenied(ctx)
+	}
+	return nil
+}
+
+// may tells whether the access rules allow something now.
+func (s *Server) may(user identity, stream string, a access) (bool, error) {
 	if user.all {
-		return nil
+		return true, nil
 	}
 	holder := stream
 	if eventlog.IsMetadataStream(stream) {
 		holder = eventlog.OriginalStream(stream)
 	}
 	m, err := s.log.Metadata(holder)
-	if err != nil {
-		return callError(ctx, err)
-	}
-	if !allowed(user, stream, a, m.ACL) {
-		return accessDenied(ctx)
-	}
-	return nil
+	return allowed(user, stream, a, m.ACL), err
 }

@@ -3,6 +3,7 @@
 package devserver
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io"
@@ -160,18 +161,19 @@ func (b *batchCall) chunk(req *api.BatchAppendReq) error {
 
 // begin opens a write. It returns the refusal to answer with, or an error that ends the call.
 func (b *batchCall) begin(correlation uuid.UUID, o *api.BatchAppendReq_Options) (*batchWrite, *api.BatchAppendResp_Error, error) {
-	name, err := streamName(o.GetStreamIdentifier())
-	if err != nil {
-		return nil, badRequest(err), nil
-	}
-	expected, err := expectedVersion(o.GetExpectedStreamPosition(), "BatchAppendReq+Types+Options+ExpectedStreamPositionOneofCase")
-	if err != nil {
-		return nil, badRequest(err), nil
+	name, badName := streamName(o.GetStreamIdentifier())
+	expected, badVersion := expectedVersion(o.GetExpectedStreamPosition(), "BatchAppendReq+Types+Options+ExpectedStreamPositionOneofCase")
+	if bad := cmp.Or(badName, badVersion); bad != nil {
+		return nil, badRequest(bad), nil
 	}
 	if err := b.admit(b.ctx, true); err != nil {
 		return nil, nil, err
 	}
-	if err := b.authorize(b.ctx, b.user, name, writeAccess); err != nil {
+	ok, err := b.may(b.user, name, writeAccess)
+	if err != nil {
+		return nil, nil, callError(b.ctx, err)
+	}
+	if !ok {
 		return nil, batchDenied(), nil
 	}
 	left := b.timeLeft(o)
@@ -208,6 +210,7 @@ func (b *batchCall) complete(id *shared.UUID, w *batchWrite) error {
 		return b.send(id, answer.stream, batchTimeout())
 	case CommitTimeoutWritten:
 		answer.lost = true
+	case CommitTimeoutOff:
 	}
 	answer.pending = b.log.Append(w.stream, w.expected, w.events)
 	b.outstanding = append(b.outstanding, answer)

@@ -53,7 +53,7 @@ func (r *reader) sendEvents(events []eventlog.Event) error {
 	}
 	for i := range events {
 		m := &api.ReadResp_ReadEvent{Position: &api.ReadResp_ReadEvent_CommitPosition{CommitPosition: events[i].Position}}
-		if resolved != nil && resolved[i].IsLink {
+		if r.resolveLinks && resolved[i].IsLink {
 			m.Link = r.recorded(&events[i])
 			if resolved[i].Event != nil {
 				m.Event = r.recorded(resolved[i].Event)

@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -105,7 +106,7 @@ func (b *Batch) Send(rs ...BR) {
 		if b.st == nil {
 			continue
 		}
-		if err := b.st.Send(b.t.batchReq(r)); err != nil && err != io.EOF {
+		if err := b.st.Send(b.t.batchReq(r)); err != nil && !errors.Is(err, io.EOF) {
 			b.t.SeeErr(err, b.st.Trailer())
 		}
 	}
@@ -131,7 +132,7 @@ func (b *Batch) Collect() {
 			if b.st != nil {
 				tr = b.st.Trailer()
 			}
-			if err == io.EOF {
+			if errors.Is(err, io.EOF) {
 				b.t.See("call ended trailers=%s", b.t.md(tr))
 			} else {
 				b.t.SeeErr(err, tr)

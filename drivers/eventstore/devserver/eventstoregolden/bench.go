@@ -70,7 +70,7 @@ type bencher struct {
 // payload is a JSON event of 600 bytes that looks like a real one.
 func (b *bencher) payload() []byte {
 	n := b.seq.Add(1)
-	s := fmt.Sprintf(`{"orderId":"%s","customer":{"id":%d,"name":"Customer %d","email":"customer.%d@example.org"},"lines":[{"sku":"SKU-%06d","quantity":%d,"unitPrice":%d.95},{"sku":"SKU-%06d","quantity":%d,"unitPrice":%d.50}],"currency":"EUR","placedAt":"%s","note":"`,
+	s := fmt.Sprintf(`{"orderId":%q,"customer":{"id":%d,"name":"Customer %d","email":"customer.%d@example.org"},"lines":[{"sku":"SKU-%06d","quantity":%d,"unitPrice":%d.95},{"sku":"SKU-%06d","quantity":%d,"unitPrice":%d.50}],"currency":"EUR","placedAt":%q,"note":"`,
 		uuid.NewString(), n, n, n, n%999983, n%7+1, n%90+10, (n*31)%999983, n%3+1, n%40+5, time.Now().UTC().Format(time.RFC3339Nano))
 	const end = `"}`
 	fill := "please leave the parcel with the neighbour when nobody answers the door; call before delivery; "
@@ -128,12 +128,16 @@ const connections = 8
 // bench runs the chosen parts and saves what it has after each measurement.
 func bench(ctx context.Context, cfg *Config, o BenchOptions, out string, log io.Writer) error {
 	b := &bencher{cfg: cfg, o: o, base: ctx, tag: newTag(), out: out, log: log}
+	defer func() {
+		for _, c := range b.conns {
+			_ = c.Close()
+		}
+	}()
 	for range connections {
 		c, err := cfg.dial()
 		if err != nil {
 			return err
 		}
-		defer func() { _ = c.Close() }()
 		b.conns = append(b.conns, c)
 	}
 	if err := b.warmUp(); err != nil {

@@ -135,15 +135,16 @@ func (t *T) SeeErr(err error, tr metadata.MD) {
 		t.See("error not-a-status message=%q", err.Error())
 		return
 	}
-	line := fmt.Sprintf("error code=%s message=%q trailers=%s", st.Code(), st.Message(), t.md(tr))
+	var line strings.Builder
+	fmt.Fprintf(&line, "error code=%s message=%q trailers=%s", st.Code(), st.Message(), t.md(tr))
 	for _, d := range st.Details() {
 		if m, ok := d.(proto.Message); ok {
-			line += " detail=" + t.R(m)
+			line.WriteString(" detail=" + t.R(m))
 		} else {
-			line += fmt.Sprintf(" detail=%v", d)
+			fmt.Fprintf(&line, " detail=%v", d)
 		}
 	}
-	t.See("%s", line)
+	t.See("%s", line.String())
 }
 
 // md renders trailers without those that belong to the transport.

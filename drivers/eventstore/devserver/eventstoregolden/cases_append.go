@@ -167,8 +167,8 @@ func init() {
 			t.Read(Q{Stream: s, From: Start, Count: 10})
 		})
 	}
-	raw("nothing-but-half-close", func(t *T, s string) []*api.AppendReq { return nil })
-	raw("message-without-options", func(t *T, s string) []*api.AppendReq {
+	raw("nothing-but-half-close", func(_ *T, _ string) []*api.AppendReq { return nil })
+	raw("message-without-options", func(t *T, _ string) []*api.AppendReq {
 		return []*api.AppendReq{t.proposed(ev("a"))}
 	})
 	raw("empty-first-message", func(t *T, s string) []*api.AppendReq {
@@ -214,14 +214,14 @@ func init() {
 	})
 	size("16-events-sum-exact", func() []E {
 		var r []E
-		for i := 0; i < 16; i++ {
+		for i := range 16 {
 			r = append(r, big(fmt.Sprint("a", i), mib/16-2))
 		}
 		return r
 	})
 	size("16-events-sum-one-over", func() []E {
 		var r []E
-		for i := 0; i < 16; i++ {
+		for i := range 16 {
 			n := mib/16 - 2
 			if i == 15 {
 				n++
@@ -232,14 +232,14 @@ func init() {
 	})
 	size("5-events-of-512KiB", func() []E {
 		var r []E
-		for i := 0; i < 5; i++ {
+		for i := range 5 {
 			r = append(r, big(fmt.Sprint("a", i), mib/2))
 		}
 		return r
 	})
 	size("2000-small-events", func() []E {
 		var r []E
-		for i := 0; i < 2000; i++ {
+		for i := range 2000 {
 			r = append(r, ev(fmt.Sprint("a", i)))
 		}
 		return r
@@ -280,7 +280,7 @@ func init() {
 		t.Append(s, Any, e)
 		t.Append(s, Rev(1), e)
 	})
-	idem("same-id-other-stream", func(t *T, s string) {
+	idem("same-id-other-stream", func(t *T, _ string) {
 		t.Append(t.S("other"), Any, ev("a"))
 		t.Append(t.S("other"), NoStream, ev("a"))
 		t.Append(t.S("third"), NoStream, ev("a"))
@@ -306,7 +306,7 @@ func init() {
 		t.Tombstone(s, Any)
 		t.Append(s, Any, evs("a")...)
 	})
-	idem("fresh-stream-same-id-twice", func(t *T, s string) {
+	idem("fresh-stream-same-id-twice", func(t *T, _ string) {
 		t.Append(t.S("f1"), Any, evs("d", "d")...)
 		t.Append(t.S("f2"), NoStream, evs("e", "e")...)
 		t.Append(t.S("f2"), NoStream, evs("e", "e")...)

@@ -16,18 +16,20 @@ import (
 	"google.golang.org/protobuf/types/known/durationpb"
 )
 
+// batch adds a case about one BatchAppend call and the stream s.
+func batch(name string, f func(t *T, b *Batch, s string)) {
+	add("batch", name, func(t *T) {
+		s := t.S("s")
+		b := t.OpenBatch()
+		f(t, b, s)
+		b.Collect()
+		b.HalfClose()
+		b.Collect()
+		t.Read(Q{Stream: s, From: Start, Count: 50})
+	})
+}
+
 func init() {
-	batch := func(name string, f func(t *T, b *Batch, s string)) {
-		add("batch", name, func(t *T) {
-			s := t.S("s")
-			b := t.OpenBatch()
-			f(t, b, s)
-			b.Collect()
-			b.HalfClose()
-			b.Collect()
-			t.Read(Q{Stream: s, From: Start, Count: 50})
-		})
-	}
 	for _, x := range []X{Any, NoStream, Exists, Rev(0), Rev(2), Rev(7), Unset} {
 		for _, state := range []string{"missing", "existing", "soft-deleted", "tombstoned"} {
 			batch("expected/"+state+"/"+x.String(), func(t *T, b *Batch, s string) {
@@ -45,46 +47,50 @@ func init() {
 		b.Collect()
 		t.Read(Q{Stream: u, From: Start, Count: 50})
 	})
-	batch("two-writes-same-correlation", func(t *T, b *Batch, s string) {
+	batch("two-writes-same-correlation", func(_ *T, b *Batch, s string) {
 		b.Send(BR{Corr: "1", Stream: s, X: Any, Events: evs("a"), Final: true})
 		b.Collect()
 		b.Send(BR{Corr: "1", Stream: s, X: Rev(0), Events: evs("b"), Final: true})
 	})
-	batch("error-does-not-end-the-call", func(t *T, b *Batch, s string) {
+	batch("error-does-not-end-the-call", func(_ *T, b *Batch, s string) {
 		b.Send(BR{Corr: "1", Stream: s, X: Rev(5), Events: evs("a"), Final: true})
 		b.Collect()
 		b.Send(BR{Corr: "2", Stream: s, X: Any, Events: evs("b"), Final: true})
 	})
-	batch("chunks-final-without-events", func(t *T, b *Batch, s string) {
+	batch("chunks-final-without-events", func(_ *T, b *Batch, s string) {
 		b.Send(BR{Corr: "1", Stream: s, X: Any, Events: evs("a", "b")}, BR{Corr: "1", Events: evs("c")}, BR{Corr: "1", Final: true})
 	})
 	batch("options-repeated-in-chunk", func(t *T, b *Batch, s string) {
 		b.Send(BR{Corr: "1", Stream: s, X: Any, Events: evs("a")}, BR{Corr: "1", Stream: t.S("other"), X: Rev(4), Events: evs("b"), Final: true})
 	})
-	batch("empty", func(t *T, b *Batch, s string) {
+	batch("empty", func(_ *T, b *Batch, s string) {
 		b.Send(BR{Corr: "1", Stream: s, X: Any, Final: true})
 	})
-	batch("empty-wrong-version", func(t *T, b *Batch, s string) {
+	batch("empty-wrong-version", func(_ *T, b *Batch, s string) {
 		b.Send(BR{Corr: "1", Stream: s, X: Rev(3), Final: true})
 	})
-	batch("never-final", func(t *T, b *Batch, s string) {
+}
+
+// Writes that do not end as they should.
+func init() {
+	batch("never-final", func(_ *T, b *Batch, s string) {
 		b.Send(BR{Corr: "1", Stream: s, X: Any, Events: evs("a")})
 	})
-	batch("without-options", func(t *T, b *Batch, s string) {
+	batch("without-options", func(_ *T, b *Batch, _ string) {
 		b.Send(BR{Corr: "1", Events: evs("a"), Final: true})
 	})
-	batch("without-correlation", func(t *T, b *Batch, s string) {
+	batch("without-correlation", func(_ *T, b *Batch, s string) {
 		b.Send(BR{Corr: "none", NoCorr: true, Stream: s, X: Any, Events: evs("a"), Final: true})
 	})
-	batch("deadline-zero", func(t *T, b *Batch, s string) {
+	batch("deadline-zero", func(_ *T, b *Batch, s string) {
 		b.Send(BR{Corr: "1", Stream: s, X: Any, Deadline: durationpb.New(0), Events: evs("a"), Final: true})
 	})
-	batch("deadline-5s", func(t *T, b *Batch, s string) {
+	batch("deadline-5s", func(_ *T, b *Batch, s string) {
 		b.Send(BR{Corr: "1", Stream: s, X: Any, Deadline: durationpb.New(5 * time.Second), Events: evs("a"), Final: true})
 	})
 	batch("deadline-passes-before-final", func(t *T, b *Batch, s string) {
 		b.Send(BR{Corr: "1", Stream: s, X: Any, Deadline: durationpb.New(300 * time.Millisecond), Events: evs("a")})
-		time.Sleep(time.Second)
+		t.wait(time.Second)
 		b.Collect()
 		b.Send(BR{Corr: "1", Events: evs("b"), Final: true})
 	})
@@ -97,7 +103,7 @@ func init() {
 	}
 	for _, name := range slices.Sorted(maps.Keys(badEvents)) {
 		f := badEvents[name]
-		batch("bad-event/"+name, func(t *T, b *Batch, s string) {
+		batch("bad-event/"+name, func(_ *T, b *Batch, s string) {
 			e := ev("a")
 			f(&e)
 			e.Note = "(" + name + ")"
@@ -106,13 +112,13 @@ func init() {
 			b.Send(BR{Corr: "2", Stream: s, X: Any, Events: evs("after"), Final: true})
 		})
 	}
-	batch("idempotent", func(t *T, b *Batch, s string) {
+	batch("idempotent", func(_ *T, b *Batch, s string) {
 		for _, x := range []X{Any, Any, NoStream, Rev(1)} {
 			b.Send(BR{Corr: "1", Stream: s, X: x, Events: evs("a", "b"), Final: true})
 			b.Collect()
 		}
 	})
-	batch("pipelined-to-one-stream", func(t *T, b *Batch, s string) {
+	batch("pipelined-to-one-stream", func(_ *T, b *Batch, s string) {
 		b.Send(BR{Corr: "1", Stream: s, X: NoStream, Events: evs("a"), Final: true}, BR{Corr: "2", Stream: s, X: Rev(0), Events: evs("b"), Final: true},
 			BR{Corr: "3", Stream: s, X: Rev(1), Events: evs("c"), Final: true})
 	})
@@ -129,7 +135,7 @@ func init() {
 			_, err := t.pers.Create(t.ctx, &persistent.CreateReq{Options: &persistent.CreateReq_Options{
 				StreamOption: &persistent.CreateReq_Options_Stream{Stream: &persistent.CreateReq_StreamOptions{
 					StreamIdentifier: sid(s), RevisionOption: &persistent.CreateReq_StreamOptions_Start{Start: &shared.Empty{}}}},
-				StreamIdentifier: sid(s),
+				StreamIdentifier: sid(s), //nolint:staticcheck // what released clients send
 				GroupName:        "g",
 				Settings: &persistent.CreateReq_Settings{MaxRetryCount: 10, MinCheckpointCount: 1, MaxCheckpointCount: 10, LiveBufferSize: 500,
 					ReadBatchSize: 20, HistoryBufferSize: 500, ConsumerStrategy: "RoundRobin",
@@ -152,7 +158,7 @@ func init() {
 			StreamOption: &persistent.ReadReq_Options_StreamIdentifier{StreamIdentifier: sid(s)},
 			GroupName:    "g", BufferSize: 10,
 			UuidOption: &persistent.ReadReq_Options_UUIDOption{Content: &persistent.ReadReq_Options_UUIDOption_String_{String_: &shared.Empty{}}}}}})
-		for i := 0; i < 4; i++ {
+		for i := range 4 {
 			m, err := st.Recv()
 			if err != nil {
 				t.SeeErr(err, st.Trailer())
@@ -165,9 +171,9 @@ func init() {
 			}
 		}
 		cancel()
-		time.Sleep(500 * time.Millisecond)
+		t.wait(500 * time.Millisecond)
 		t.Do("delete group g twice")
-		for i := 0; i < 2; i++ {
+		for range 2 {
 			var tr metadata.MD
 			_, err := t.pers.Delete(t.ctx, &persistent.DeleteReq{Options: &persistent.DeleteReq_Options{
 				StreamOption: &persistent.DeleteReq_Options_StreamIdentifier{StreamIdentifier: sid(s)}, GroupName: "g"}}, grpc.Trailer(&tr))
@@ -209,7 +215,7 @@ func init() {
 			err = st.RecvMsg(&shared.Empty{})
 		}
 		t.SeeErr(err, nil)
-		time.Sleep(300 * time.Millisecond)
+		t.wait(300 * time.Millisecond)
 		t.Read(Q{Stream: s, From: Start, Count: 10})
 	})
 	add("deadline", "append-cancelled-before-half-close", func(t *T) {
@@ -220,10 +226,10 @@ func init() {
 		if err == nil {
 			_ = st.Send(appendOptions(s, Any))
 			_ = st.Send(t.proposed(ev("a")))
-			time.Sleep(100 * time.Millisecond)
+			t.wait(100 * time.Millisecond)
 		}
 		cancel()
-		time.Sleep(500 * time.Millisecond)
+		t.wait(500 * time.Millisecond)
 		t.Read(Q{Stream: s, From: Start, Count: 10})
 	})
 	add("deadline", "subscription-with-deadline", func(t *T) {

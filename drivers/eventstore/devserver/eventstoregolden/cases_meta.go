@@ -58,6 +58,9 @@ func init() {
 		t.Append("$$"+s, Any, e)
 		t.Read(Q{Stream: s, From: Start, Count: 10})
 	})
+}
+
+func init() {
 	add("metadata", "several-at-once", func(t *T) {
 		s := t.S("s")
 		t.Fill(s, 4)

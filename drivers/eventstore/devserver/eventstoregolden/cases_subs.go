@@ -109,9 +109,9 @@ func addSubscriptionChanges(compat int, n string) {
 	add("subscribe", "many"+n, func(t *T) {
 		s := t.S("s")
 		t.Do("prepare s with 300 events")
-		for i := 0; i < 3; i++ {
+		for i := range 3 {
 			var l []E
-			for j := 0; j < 100; j++ {
+			for j := range 100 {
 				l = append(l, ev(fmt.Sprint("m", i*100+j)))
 			}
 			t.Quiet(s, Any, l...)
@@ -155,7 +155,7 @@ func addSubscriptionsToAll(compat int, n string) {
 			t.Do("prepare: 10 noise events, s: 2 events, 10 noise events")
 			noise := func(k string) {
 				var l []E
-				for j := 0; j < 10; j++ {
+				for j := range 10 {
 					l = append(l, ev(fmt.Sprint("noise", k, j)))
 				}
 				t.Quiet(t.S("noise"), Any, l...)
@@ -186,10 +186,10 @@ func addSubscriptionsToAll(compat int, n string) {
 	all("stream-regex", 4, 1, func(t *T, w, m uint32) *api.ReadReq_Options_FilterOptions {
 		return streamRegex(w, m, "^s-"+t.tag+"$")
 	})
-	all("type-prefix", 4, 1, func(t *T, w, m uint32) *api.ReadReq_Options_FilterOptions {
+	all("type-prefix", 4, 1, func(_ *T, w, m uint32) *api.ReadReq_Options_FilterOptions {
 		return typePrefix(w, m, "no-such-type")
 	})
-	all("type-regex", 4, 1, func(t *T, w, m uint32) *api.ReadReq_Options_FilterOptions {
+	all("type-regex", 4, 1, func(_ *T, w, m uint32) *api.ReadReq_Options_FilterOptions {
 		return typeRegex(w, m, "^T$")
 	})
 	for _, from := range []string{"end", "position"} {

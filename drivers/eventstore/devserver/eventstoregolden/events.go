@@ -4,6 +4,7 @@ package main
 
 import (
 	"fmt"
+	"maps"
 
 	"github.com/EventStore/EventStore-Client-Go/v4/protos/shared"
 	api "github.com/EventStore/EventStore-Client-Go/v4/protos/streams"
@@ -96,9 +97,7 @@ func (t *T) parts(e E) (*shared.UUID, map[string]string) {
 	if !e.NoCT {
 		md["content-type"] = e.CT
 	}
-	for k, v := range e.Extra {
-		md[k] = v
-	}
+	maps.Copy(md, e.Extra)
 	if e.UseRawID {
 		return e.RawID, md
 	}

@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"io"
 
 	api "github.com/EventStore/EventStore-Client-Go/v4/protos/streams"
@@ -69,7 +70,7 @@ func (t *T) readRaw(ctx context.Context, req *api.ReadReq, q Q) []*api.ReadResp 
 	}
 	for {
 		m, err := st.Recv()
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			flush()
 			t.See("end trailers=%s", t.md(st.Trailer()))
 			return got

@@ -80,5 +80,15 @@ func (t *T) run(c Case, done chan<- struct{}) {
 	c.Fn(t)
 }
 
+// wait lets time pass, but not beyond the end of the case.
+func (t *T) wait(d time.Duration) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-t.ctx.Done():
+	}
+}
+
 // unreached counts the cases that did not run because the server did not answer.
 var unreached atomic.Int64

@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"io"
 	"time"
 
@@ -68,7 +69,7 @@ func (s *Sub) Collect() {
 			for len(s.ch) > 0 {
 				s.see(<-s.ch)
 			}
-			if err == io.EOF {
+			if errors.Is(err, io.EOF) {
 				t.See("subscription ended trailers=%s", t.md(s.tr))
 			} else {
 				t.SeeErr(err, s.tr)

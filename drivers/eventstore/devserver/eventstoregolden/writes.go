@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -39,7 +40,7 @@ func (t *T) appendRaw(ctx context.Context, reqs ...*api.AppendReq) *api.AppendRe
 	}
 	for _, r := range reqs {
 		if err := st.Send(r); err != nil {
-			if err != io.EOF {
+			if !errors.Is(err, io.EOF) {
 				t.SeeErr(err, st.Trailer())
 				return nil
 			}
@@ -78,12 +79,13 @@ func (t *T) Quiet(s string, x X, es ...E) *api.AppendResp {
 // Fill prepares a stream with the events e0 … e(n-1), one append each.
 func (t *T) Fill(s string, n int) {
 	t.Do("prepare %s with %d events", s, n)
-	for i := 0; i < n; i++ {
+	for i := range n {
 		t.Quiet(s, Any, ev(fmt.Sprintf("e%d", i)))
 	}
 }
 
-func (t *T) Delete(s string, x X) *api.DeleteResp {
+// Delete soft-deletes a stream.
+func (t *T) Delete(s string, x X) {
 	t.Do("delete %s expected=%s", s, x)
 	o := &api.DeleteReq_Options{StreamIdentifier: sid(s)}
 	switch x.kind {
@@ -100,13 +102,13 @@ func (t *T) Delete(s string, x X) *api.DeleteResp {
 	r, err := t.streams.Delete(t.ctx, &api.DeleteReq{Options: o}, grpc.Trailer(&tr))
 	if err != nil {
 		t.SeeErr(err, tr)
-		return nil
+		return
 	}
 	t.See("%s trailers=%s", t.R(r), t.md(tr))
-	return r
 }
 
-func (t *T) Tombstone(s string, x X) *api.TombstoneResp {
+// Tombstone deletes a stream for ever.
+func (t *T) Tombstone(s string, x X) {
 	t.Do("tombstone %s expected=%s", s, x)
 	o := &api.TombstoneReq_Options{StreamIdentifier: sid(s)}
 	switch x.kind {
@@ -123,15 +125,14 @@ func (t *T) Tombstone(s string, x X) *api.TombstoneResp {
 	r, err := t.streams.Tombstone(t.ctx, &api.TombstoneReq{Options: o}, grpc.Trailer(&tr))
 	if err != nil {
 		t.SeeErr(err, tr)
-		return nil
+		return
 	}
 	t.See("%s trailers=%s", t.R(r), t.md(tr))
-	return r
 }
 
 // Meta writes stream metadata.
-func (t *T) Meta(s string, x X, json string) *api.AppendResp {
+func (t *T) Meta(s string, x X, json string) {
 	e := ev("meta:" + json)
 	e.Type, e.Data = "$metadata", json
-	return t.Append("$$"+s, x, e)
+	t.Append("$$"+s, x, e)
 }

@@ -3,6 +3,7 @@
 package eventlog
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"path/filepath"
@@ -86,7 +87,7 @@ func (l *Log) load() error {
 			if err := format.Put(keyVersion, formatVersion); err != nil {
 				return err
 			}
-		case string(v) != string(formatVersion):
+		case !bytes.Equal(v, formatVersion):
 			return fmt.Errorf("format %q is not %q: use the version that wrote it, or another data directory", v, formatVersion)
 		}
 		l.streams = tx.Bucket(bucketStreams).Sequence()

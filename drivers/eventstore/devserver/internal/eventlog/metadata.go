@@ -60,8 +60,8 @@ func ParseMetadata(data []byte) (Metadata, error) {
 			m.ACL = a
 			return err
 		}
-		var any json.RawMessage
-		return d.Decode(&any)
+		var ignored json.RawMessage
+		return d.Decode(&ignored)
 	})
 	if err != nil {
 		return Metadata{}, fmt.Errorf("%w: %w", errNotMetadata, err)
