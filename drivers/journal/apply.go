@@ -1,0 +1,136 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package journal
+
+import (
+	"github.com/understudy-dev/understudy/driver"
+)
+
+// change applies a Committed, Claimed or Merged event.
+func (r *replica) change(pos Position, e *Event) driver.Verdict {
+	rec, err := driver.DecodeRecord(e.Data)
+	if err != nil {
+		return driver.Verdict{Err: err}
+	}
+	slot, stored := r.table.get(rec.ID)
+	if slot != noSlot {
+		r.table.at(slot).touch = pos + 1
+	}
+	err = errUndecided
+	store := false
+	if r.ready {
+		store, err = r.admit(pos, e, &rec, slot, &stored)
+	}
+	switch {
+	case slot == noSlot && store:
+		delete(r.ghosts.ids, rec.ID)
+		r.table.insert(&rec, e.Data, min(e.Origin.After, r.checkpoint), pos+1)
+	case slot == noSlot:
+		r.ghosts.touch(rec.ID, pos+1, false)
+	case store:
+		data := e.Data
+		if e.Partial {
+			data = complete(&rec, &stored)
+		}
+		r.table.replace(slot, &stored, &rec, data)
+	}
+	if store {
+		r.feed.add(pos, &rec)
+	}
+	return driver.Verdict{Err: err, Applied: store}
+}
+
+// admit decides whether an event changes the table, which holds stored in slot or,
+// where slot is noSlot, nothing with the id of rec.
+func (r *replica) admit(pos Position, e *Event, rec *driver.Record, slot uint32, stored *driver.Record) (bool, error) {
+	if slot == noSlot {
+		stored = nil
+	}
+	var store bool
+	var err error
+	if e.Kind == Merged {
+		err = r.epoch.AdmitMerge(e.Origin.Epoch)
+		store = err == nil && (stored == nil || driver.Compare(rec, stored) > 0)
+	} else {
+		first := e.Kind != Claimed || r.claimant(pos, e, rec, slot)
+		if err = r.epoch.Admit(e.Origin.Epoch); err == nil && !first {
+			err = errStale
+		}
+		if err == nil {
+			t := driver.Transition{Base: e.Base, Record: *rec}
+			store, err = t.Admit(stored)
+		}
+	}
+	if !store || stored != nil {
+		return store, err
+	}
+	// A first revision does not count if its id was removed since the author knew:
+	// it may be an old event that stands twice.
+	switch {
+	case !r.decidable(e):
+		return false, errUndecided
+	case stale(pos, e) || r.ghosts.ids[rec.ID].removed > e.Origin.After:
+		return false, errStale
+	}
+	return true, nil
+}
+
+// complete fills in what a partial event leaves out and returns the encoding.
+func complete(rec, base *driver.Record) []byte {
+	rec.Kind, rec.Input, rec.Labels, rec.Created = base.Kind, base.Input, base.Labels, base.Created
+	data := driver.AppendRecord(make([]byte, 0, driver.EncodedSize(rec)), rec)
+	*rec = decoded(data) // in one piece of memory, so that base can be freed
+	return data
+}
+
+// repeat applies a Compacted event. On a replica that is exact it changes no
+// record; to one that started later it brings the record.
+func (r *replica) repeat(pos Position, e *Event) driver.Verdict {
+	rec, err := driver.DecodeRecord(e.Data)
+	switch {
+	case err != nil:
+		return driver.Verdict{Err: err}
+	case !r.ready || !r.decidable(e):
+		return driver.Verdict{Err: errUndecided}
+	case stale(pos, e):
+		return driver.Verdict{Err: errStale}
+	}
+	known := min(e.Origin.After, r.checkpoint)
+	slot, stored := r.table.get(rec.ID)
+	if slot == noSlot {
+		if r.ghosts.ids[rec.ID].touch > e.Origin.After {
+			return driver.Verdict{Err: errStale}
+		}
+		r.table.insert(&rec, e.Data, known, e.Origin.After)
+		return driver.Verdict{Applied: true}
+	}
+	entry := r.table.at(slot)
+	if entry.touch > e.Origin.After {
+		return driver.Verdict{Err: errStale}
+	}
+	if !r.exact {
+		r.table.replace(slot, &stored, &rec, e.Data)
+	}
+	r.table.setKnown(entry, max(entry.known, known))
+	entry.touch = e.Origin.After
+	return driver.Verdict{Applied: true}
+}
+
+// expire applies an Expired event.
+func (r *replica) expire(pos Position, e *Event) driver.Verdict {
+	id := string(e.Data)
+	slot, stored := r.table.get(id)
+	if slot == noSlot {
+		r.ghosts.touch(id, pos+1, true)
+		return driver.Verdict{}
+	}
+	entry := r.table.at(slot)
+	touched := entry.touch > e.Origin.After
+	entry.touch = pos + 1
+	if touched || stale(pos, e) {
+		return driver.Verdict{Err: errStale}
+	}
+	r.table.remove(slot, &stored)
+	r.ghosts.touch(id, pos+1, true)
+	return driver.Verdict{Applied: true}
+}
