@@ -41,6 +41,9 @@ var helpers = map[string]func(args []string){
 	"host":         host,
 }
 
+// stderr is what the process was started with; while it serves, os.Stderr is not.
+var stderr = os.Stderr
+
 func TestMain(m *testing.M) {
 	if len(os.Args) > 1 {
 		if helper, ok := helpers[os.Args[1]]; ok {
@@ -70,7 +73,7 @@ func serveAfterPrinting([]string) {
 // serveWithChild has a child that holds both pipes open, in another process group
 // if it is to.
 func serveWithChild(args []string) {
-	child := exec.Command("sleep", "60")
+	child := exec.Command(self(), "hang")
 	child.Stdout, child.Stderr = os.Stdout, os.Stderr
 	child.SysProcAttr = &syscall.SysProcAttr{Setsid: len(args) > 0}
 	if err := child.Start(); err != nil {
@@ -198,7 +201,7 @@ func (s *fakeStore) Get(ctx context.Context, req driver.GetRequest) (driver.GetR
 		fmt.Fprintln(os.Stderr, "printed to stderr")
 	case "raw":
 		for _, line := range req.IDs[1:] {
-			fmt.Fprintln(os.NewFile(2, "stderr"), line)
+			fmt.Fprintln(stderr, line)
 		}
 	}
 	s.mu.Lock()

@@ -75,16 +75,19 @@ const (
 
 // complete returns s with its defaults, or all that is wrong with it.
 func (s Spec) complete() (Spec, error) {
-	var errs []error
+	var wrong []string
 	if s.Path == "" {
-		errs = append(errs, errors.New("path is empty: want that of the plugin's binary"))
+		wrong = append(wrong, "path is empty: want that of the plugin's binary")
 	}
 	if sum, err := hex.DecodeString(s.SHA256); err != nil || len(sum) != 0 && len(sum) != 32 {
-		errs = append(errs, fmt.Errorf("sha256 %q: want 64 hexadecimal digits", s.SHA256))
+		wrong = append(wrong, fmt.Sprintf("sha256 %q: want 64 hexadecimal digits", s.SHA256))
 	}
 	for _, name := range [...]struct{ what, name string }{{"chain", s.Chain}, {"link", s.Link}, {"driver", s.Driver}} {
-		if err := driver.ValidateName(name.what, name.name); err != nil && (name.what != "driver" || name.name != "") {
-			errs = append(errs, err)
+		if name.what == "driver" && name.name == "" {
+			continue
+		}
+		if e, bad := errors.AsType[*driver.Error](driver.ValidateName(name.what, name.name)); bad {
+			wrong = append(wrong, e.Detail)
 		}
 	}
 	for _, d := range [...]struct {
@@ -99,7 +102,7 @@ func (s Spec) complete() (Spec, error) {
 		{"stop timeout", &s.StopTimeout, DefaultStopTimeout},
 	} {
 		if *d.value < 0 {
-			errs = append(errs, fmt.Errorf("%s is %s: want more than 0, or 0 for %s", d.name, *d.value, d.initial))
+			wrong = append(wrong, fmt.Sprintf("%s is %s: want more than 0, or 0 for %s", d.name, *d.value, d.initial))
 		}
 		if *d.value == 0 {
 			*d.value = d.initial
@@ -110,8 +113,8 @@ func (s Spec) complete() (Spec, error) {
 	}
 	s.Args, s.Config = slices.Clone(s.Args), slices.Clone(s.Config)
 	s.Logger = s.Logger.With(zap.String("driver", s.driverName()), zap.String("link", s.Link))
-	if len(errs) > 0 {
-		return s, refused("%w", errors.Join(errs...))
+	if len(wrong) > 0 {
+		return s, refused("%s", strings.Join(wrong, "; "))
 	}
 	return s, nil
 }

@@ -108,6 +108,9 @@ func (s *Store) Close(ctx context.Context) error {
 		if i := s.current.Load(); i != nil {
 			err = i.client.Close(ctx)
 		}
+		if errors.Is(err, wire.ErrNotSent) && ctx.Err() == nil {
+			err = nil // the process has just gone, and with it the store
+		}
 		s.end()
 	}
 	select {
