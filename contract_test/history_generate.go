@@ -57,7 +57,7 @@ func (p profile) step(t *rapid.T) Step {
 		}
 		s.Fault = rarely(t, requestFaults)
 	case OpGet:
-		s.IDs = rapid.SliceOfN(anID, 1, 4).Draw(t, "ids")
+		s.IDs = rapid.SliceOfN(rapid.SampledFrom(historyIDs), 1, 4).Draw(t, "ids")
 		s.Fault = rarely(t, requestFaults)
 	case OpList:
 		s.Limit = rapid.IntRange(1, 4).Draw(t, "limit")
@@ -90,13 +90,13 @@ func (p profile) step(t *rapid.T) Step {
 }
 
 var (
-	anID     = rapid.SampledFrom([]string{"a", "b", "c", "d", "e", "f"})
-	statuses = []driver.Status{driver.Ready, driver.Leased, driver.Waiting, driver.Succeeded, driver.Failed, driver.Cancelled, driver.Held}
+	historyIDs = []string{"a", "b", "c", "d", "e", "f"}
+	statuses   = []driver.Status{driver.Ready, driver.Leased, driver.Waiting, driver.Succeeded, driver.Failed, driver.Cancelled, driver.Held}
 )
 
 func (p profile) write(t *rapid.T, op Op) Write {
 	w := Write{
-		ID:    anID.Draw(t, "id"),
+		ID:    rapid.SampledFrom(historyIDs).Draw(t, "id"),
 		To:    rapid.SampledFrom(append(statuses, driver.Ready, driver.Ready, driver.Leased)).Draw(t, "to"),
 		Due:   rapid.IntRange(-2, 3).Draw(t, "due"),
 		Skip:  rapid.SampledFrom([]int{0, 0, 0, 0, 0, 0, -1, 1, -9}).Draw(t, "skip"),

@@ -18,9 +18,10 @@ import (
 // each host learns.
 type player struct {
 	*stage
-	scope   string    // before each id and kind, since histories share a chain
-	began   time.Time // the store's time at the begin, in whole milliseconds
-	ticks   int       // passed since
+	scope   string       // before each id and kind, since histories share a chain
+	began   time.Time    // the store's time at the begin, in whole milliseconds
+	base    driver.Epoch // at the begin
+	ticks   int          // passed since
 	hosts   [historyHosts]host
 	sent    map[int]any  // the mutation of each step
 	nothing map[int]bool // the claims that gave nothing
@@ -53,14 +54,14 @@ func newPlayer(s *stage) (*player, error) {
 		return nil, fmt.Errorf("read the epoch: %w", now.err)
 	}
 	if now.epoch.State != driver.Serving {
-		next := driver.Epoch{Number: now.epoch.Number + 1, Token: driver.NewToken(), Active: "one"}
+		next := driver.Epoch{Number: now.epoch.Number + 1, Token: p.token(-1, 0), Active: "one"}
 		now = p.send(0, driver.AdvanceRequest{Expect: now.epoch.At(), Next: next})
 		if now.err != nil {
 			return nil, fmt.Errorf("end the handover of the history before: %w", now.err)
 		}
 	}
 	p.began = driver.Millis(now.receipt.Time)
-	p.marks = p.marks.With(now.receipt.Marks)
+	p.base, p.marks = now.epoch, p.marks.With(now.receipt.Marks)
 	for i := range p.hosts {
 		p.hosts[i] = host{epoch: now.epoch, known: map[string]driver.Record{}, seen: now.receipt.Marks}
 	}
