@@ -49,7 +49,7 @@ func (f *faulty) trouble(r *rand.Rand, share float64) {
 			return driver.ContextError(ctx, true)
 		}
 	}
-	f.after = func(op string) error {
+	f.after = func(string) error {
 		if bad, _, _ := draw(); bad {
 			return driver.Unknown
 		}

@@ -63,7 +63,7 @@ func (c *Chain) ended(ctx context.Context, op string, mayHaveEffect bool, ids ..
 	joined := causes{reason}
 	if c.troubled() {
 		for _, l := range c.links {
-			if _, latest := l.problem(); latest != nil {
+			if latest := l.evidence(); latest != nil {
 				joined = append(joined, latest)
 			}
 		}

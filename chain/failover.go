@@ -44,7 +44,7 @@ func (c *Chain) startFailover(v *view, i incident) {
 // takes the next epoch.
 func (c *Chain) failover(v *view, i incident) {
 	for _, l := range c.view.Load().standbys {
-		if lost, _ := l.problem(); lost != nil {
+		if l.distrusted() != nil {
 			continue
 		}
 		e, won, err := c.takeOver(v, l)
@@ -109,7 +109,7 @@ func (c *Chain) allDown(v *view) {
 	}
 	var why causes
 	for _, l := range c.links {
-		lost, latest := l.problem()
+		lost, latest := l.distrusted(), l.evidence()
 		switch {
 		case lost != nil:
 			why = append(why, lost)

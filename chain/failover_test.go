@@ -82,7 +82,7 @@ func TestConcurrentCallersShareOneBudget(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		b := openN(t, 2)
-		b.stores[0].hook(func(ctx context.Context, op string) error {
+		b.stores[0].hook(func(_ context.Context, op string) error {
 			if op != "commit" {
 				return nil
 			}
@@ -183,18 +183,27 @@ func TestMirroredRecordIsRecognisedAfterFailover(t *testing.T) {
 		b := openN(t, 2)
 		b.start(t, "w")
 		b.stores[1].loseAnswers(100, "merge")
-		b.stores[0].hook(func(_ context.Context, op string) error {
+		b.stores[0].hook(func(context.Context, string) error {
 			if b.stores[1].count("merge") >= 2 {
 				return driver.Unavailable
 			}
 			return nil
 		})
-		go func() { // something that finds out about a
-			eventually(t, "the first lost answer", func() bool { return b.stores[1].count("merge") >= 2 })
-			_, _ = b.Get(t.Context(), "w")
+		type outcome struct {
+			r   driver.Record
+			err error
+		}
+		cancelled := make(chan outcome, 1)
+		go func() {
+			r, err := b.Cancel(t.Context(), "w", "no longer wanted")
+			cancelled <- outcome{r, err}
 		}()
-		r, err := b.Cancel(t.Context(), "w", "no longer wanted")
+		eventually(t, "the second lost answer", func() bool { return b.stores[1].count("merge") >= 3 })
+		_, err := b.Get(t.Context(), "w") // finds out about a
 		require.NoError(t, err)
+		o := <-cancelled
+		r := o.r
+		require.NoError(t, o.err)
 		require.Equal(t, uint64(2), r.Revision)
 		require.Equal(t, uint64(2), b.stores[1].epoch(t).Number, "failed over")
 		require.Equal(t, r.Token, b.stores[1].held(t, "w").Token)

@@ -5,6 +5,7 @@ package chain_test
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -45,7 +46,7 @@ func (f *faulty) another() *faulty {
 // fail makes the calls named in ops (none: all) answer err and do nothing; nil ends that.
 func (f *faulty) fail(err error, ops ...string) {
 	f.hook(func(_ context.Context, op string) error {
-		if err == nil || len(ops) > 0 && !contains(ops, op) {
+		if err == nil || len(ops) > 0 && !slices.Contains(ops, op) {
 			return nil
 		}
 		return err
@@ -71,7 +72,7 @@ func (f *faulty) loseAnswers(n int, ops ...string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.after = func(op string) error {
-		if n == 0 || !contains(ops, op) {
+		if n == 0 || !slices.Contains(ops, op) {
 			return nil
 		}
 		n--
@@ -97,15 +98,6 @@ func (f *faulty) count(op string) int {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.calls[op]
-}
-
-func contains(ops []string, op string) bool {
-	for _, o := range ops {
-		if o == op {
-			return true
-		}
-	}
-	return false
 }
 
 func through[Q, R any](ctx context.Context, f *faulty, op string, call func(context.Context, Q) (R, error), req Q) (R, error) {
@@ -268,6 +260,18 @@ func (b *bench) start(t *testing.T, id string) driver.Record {
 	r, err := b.Start(t.Context(), chain.Workflow{ID: id, Kind: "call", Input: []byte("input of " + id)})
 	require.NoError(t, err)
 	return r
+}
+
+// startAsync is start without waiting for its end.
+func (b *bench) startAsync(t *testing.T, id string, done chan<- driver.Record) {
+	t.Helper()
+	go func() {
+		r, err := b.Start(t.Context(), chain.Workflow{ID: id, Kind: "call", Input: []byte("input of " + id)})
+		if err != nil {
+			t.Errorf("start %s: %v", id, err)
+		}
+		done <- r
+	}()
 }
 
 // held returns the record as the store itself holds it; nil if it does not.

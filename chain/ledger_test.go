@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -19,14 +20,14 @@ import (
 // stores hold in the end.
 type ledger struct {
 	mu      sync.Mutex
-	started map[string]bool // acknowledged
-	steps   map[string]int  // acknowledged save points
-	holders map[string]context.Context
+	started map[string]bool        // acknowledged
+	steps   map[string]int         // acknowledged save points
+	holders map[string]func() bool // whether one holds it
 	faults  []string
 }
 
 func newLedger() *ledger {
-	return &ledger{started: map[string]bool{}, steps: map[string]int{}, holders: map[string]context.Context{}}
+	return &ledger{started: map[string]bool{}, steps: map[string]int{}, holders: map[string]func() bool{}}
 }
 
 func (l *ledger) fault(format string, args ...any) {
@@ -49,18 +50,13 @@ func (l *ledger) handler(step func(ctx context.Context)) chain.Handler {
 		if done < l.steps[h.ID()] {
 			l.fault("%s: begins at save point %d after %d was acknowledged", h.ID(), done, l.steps[h.ID()])
 		}
-		if holder := l.holders[h.ID()]; holder != nil && holder.Err() == nil {
+		if holds := l.holders[h.ID()]; holds != nil && holds() {
 			l.fault("%s: held by two handlers", h.ID())
 		}
-		l.holders[h.ID()] = ctx
+		var ended atomic.Bool
+		defer ended.Store(true)
+		l.holders[h.ID()] = func() bool { return !ended.Load() && ctx.Err() == nil }
 		l.mu.Unlock()
-		defer func() {
-			l.mu.Lock()
-			defer l.mu.Unlock()
-			if l.holders[h.ID()] == ctx {
-				delete(l.holders, h.ID())
-			}
-		}()
 		for n := done + 1; n <= ledgerSteps; n++ {
 			step(ctx)
 			if err := h.Save(ctx, strconv.Itoa(n), []byte(h.ID())); err != nil {
@@ -83,19 +79,6 @@ func (l *ledger) start(ctx context.Context, c *chain.Chain, id string) error {
 	defer l.mu.Unlock()
 	l.started[id] = true
 	return nil
-}
-
-// acknowledged returns how many workflows were started for sure.
-func (l *ledger) acknowledged() int {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	n := 0
-	for _, yes := range l.started {
-		if yes {
-			n++
-		}
-	}
-	return n
 }
 
 // finished counts the workflows of a chain that have ended.

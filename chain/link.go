@@ -57,11 +57,18 @@ func (l *link) failed(err error) {
 	}
 }
 
-// problem returns why the link cannot take over, and its last failure.
-func (l *link) problem() (lost, latest error) {
+// distrusted returns why the data of the link cannot be trusted; nil if it can.
+func (l *link) distrusted() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.lost, l.latest
+	return l.lost
+}
+
+// evidence returns the last failure of the link; nil if there was none.
+func (l *link) evidence() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.latest
 }
 
 // The calls below fill in the guard and take in the receipt.

@@ -68,7 +68,7 @@ func TestStandbyIsDroppedBeforeTheAcknowledgement(t *testing.T) {
 			}
 		})
 		done := make(chan driver.Record, 1)
-		go func() { done <- b.start(t, "w") }()
+		b.startAsync(t, "w", done)
 		time.Sleep(4 * time.Second) //nolint:forbidigo // the clock of the bubble
 		require.Empty(t, done, "the set is not changed yet")
 		close(release)
@@ -128,7 +128,7 @@ func TestStandbyThatFailedWithTheActiveLinkTakesOver(t *testing.T) {
 			return driver.Unavailable
 		})
 		done := make(chan driver.Record, 1)
-		go func() { done <- b.start(t, "two") }()
+		b.startAsync(t, "two", done)
 		time.Sleep(5 * time.Second) //nolint:forbidigo // the clock of the bubble
 		require.Empty(t, done)
 		b.stores[0].fail(driver.Unavailable)
@@ -157,7 +157,7 @@ func TestLostStandbyDoesNotTakeOver(t *testing.T) {
 		})
 		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 		defer cancel()
-		_, err := b.Start(ctx, chain.Workflow{ID: "two", Kind: "call"})
+		_, err := b.Start(ctx, chain.Workflow{ID: "two", Kind: "call", Input: []byte("input of two")})
 		require.ErrorIs(t, err, driver.Unknown, "the active link took it")
 		require.ErrorIs(t, err, driver.Lost)
 		require.NotEqual(t, "b", b.stores[1].epoch(t).Active)
@@ -220,6 +220,19 @@ func TestBatchesKeepTheLimitOfBytes(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		b := openN(t, 2)
+		release := make(chan struct{})
+		var sizes []int
+		b.stores[0].commits(func(req driver.CommitRequest) error {
+			<-release
+			bytes := 0
+			for i := range req.Transitions {
+				bytes += driver.EncodedSize(&req.Transitions[i].Record)
+			}
+			b.stores[0].mu.Lock()
+			defer b.stores[0].mu.Unlock()
+			sizes = append(sizes, bytes)
+			return nil
+		})
 		input := make([]byte, 200<<10)
 		done := make(chan error, 120)
 		for i := range 120 {
@@ -228,12 +241,16 @@ func TestBatchesKeepTheLimitOfBytes(t *testing.T) {
 				done <- err
 			}()
 		}
+		synctest.Wait()
+		close(release)
 		for range 120 {
 			require.NoError(t, <-done)
 		}
-		require.Equal(t, uint64(1), b.stores[0].epoch(t).Number)
-		require.Equal(t, []string{"b"}, b.stores[0].epoch(t).InSync)
-		require.Less(t, b.stores[0].count("commit"), 60, "they were combined")
+		for _, size := range sizes {
+			require.LessOrEqual(t, size, driver.MaxBatchBytes)
+		}
+		require.LessOrEqual(t, len(sizes), 2+4, "batches are filled up to the limit")
+		require.Equal(t, []string{"b"}, b.stores[0].epoch(t).InSync, "so are merges")
 	})
 }
 

@@ -168,7 +168,7 @@ func (c *Chain) noEpoch(ctx context.Context, held map[*link]driver.Epoch) error 
 		if _, answered := held[l]; answered {
 			continue
 		}
-		if _, latest := l.problem(); latest != nil {
+		if latest := l.evidence(); latest != nil {
 			why = append(why, latest)
 		}
 	}
@@ -221,7 +221,7 @@ func (c *Chain) dropBehind(ctx context.Context, held map[*link]driver.Epoch) {
 		}
 		l.failed(&driver.Error{Class: driver.Lost, Store: l.name, Detail: fmt.Sprintf(
 			"it is at epoch %d while the chain is at %d: it has been emptied, or has never been in step", e.Number, v.epoch.Number)})
-		lost, _ := l.problem()
+		lost := l.distrusted()
 		c.background(func() { _ = c.dropStandby(v, l, lost) }) // it fails only when the epoch is over
 	}
 }

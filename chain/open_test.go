@@ -190,7 +190,7 @@ func TestDependencies(t *testing.T) {
 	t.Parallel()
 	out, err := exec.CommandContext(t.Context(), "go", "list", "-deps", ".").Output()
 	require.NoError(t, err)
-	for _, dep := range strings.Fields(string(out)) {
+	for dep := range strings.FieldsSeq(string(out)) {
 		for _, banned := range []string{"redis", "EventStore", "kurrent", "understudy/drivers/", "testify", "go.etcd.io", "knadh/koanf", "/contract_test"} {
 			require.NotContains(t, dep, banned)
 		}
