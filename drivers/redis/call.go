@@ -1,0 +1,251 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package redis
+
+import (
+	"context"
+	"encoding/binary"
+	"fmt"
+	"math/rand/v2"
+	"strconv"
+	"time"
+
+	"github.com/redis/rueidis"
+
+	"github.com/understudy-dev/understudy/driver"
+)
+
+// What a script checks besides Seen; see prelude.lua.
+const (
+	checkNothing = 0
+	checkExact   = 1 // the epoch is this one and serves
+	checkMerge   = 2 // the epoch is this one or an earlier one
+)
+
+// guard is what a script checks before it applies anything.
+type guard struct {
+	check byte
+	epoch uint64
+	seen  driver.Marks
+}
+
+// maxSequence is beyond any sequence a store can reach: larger ones are not exact
+// in Lua.
+const maxSequence = 1 << 53
+
+// pack returns the first argument of a script.
+func (g guard) pack(shard, shards int) string {
+	b := make([]byte, 0, 36)
+	b = binary.LittleEndian.AppendUint64(b, rand.Uint64()) // an incarnation, if the shard needs one
+	seen, mark := byte(0), driver.Mark{}
+	for _, m := range g.seen {
+		if m.Partition == uint32(shard) {
+			seen, mark = 1, m
+		}
+	}
+	b = append(b, g.check, seen)
+	b = binary.LittleEndian.AppendUint16(b, uint16(shards))
+	b = binary.LittleEndian.AppendUint64(b, g.epoch)
+	b = binary.LittleEndian.AppendUint64(b, mark.Incarnation)
+	b = binary.LittleEndian.AppendUint64(b, min(mark.Sequence, maxSequence))
+	return string(b)
+}
+
+// answer is what a script returned.
+type answer struct {
+	mark driver.Mark
+	time time.Time
+	rest []rueidis.RedisMessage
+}
+
+// with calls f with a session. It waits for f no longer than ctx, whatever state
+// the client is in; f goes on in the background then, bounded by the timeouts of
+// the client. The error of a ctx that ends during f is Unknown if f mutates.
+func (s *Store) with(ctx context.Context, mutates bool, f func(context.Context, *session) error) error {
+	if ctx.Err() != nil {
+		return driver.ContextError(ctx, false)
+	}
+	select {
+	case s.slots <- struct{}{}:
+	case <-ctx.Done():
+		return driver.ContextError(ctx, false)
+	}
+	session, err := s.connector.get(ctx)
+	if err != nil {
+		<-s.slots
+		return err
+	}
+	done := make(chan error, 1)
+	go func() {
+		defer func() {
+			session.calls.Done()
+			<-s.slots
+		}()
+		own, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.patience)
+		defer cancel()
+		err := f(own, session)
+		if err != nil {
+			var moved bool
+			if err, moved = classify(err, mutates); moved {
+				s.connector.drop(session)
+			}
+		}
+		done <- err
+	}()
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+		return driver.ContextError(ctx, mutates)
+	}
+}
+
+// run runs a script on one shard.
+func (s *Store) run(ctx context.Context, sc script, shard int, g guard, suffixes []string, args ...string) (answer, error) {
+	var out answer
+	err := s.with(ctx, sc.mutates, func(ctx context.Context, session *session) error {
+		k := newKeys(s.config.Prefix, s.chain, shard)
+		all := append(make([]string, 0, len(args)+1), g.pack(shard, session.shards))
+		a, err := s.exec(ctx, session, sc, k.with(suffixes...), append(all, args...))
+		if err != nil {
+			return err
+		}
+		out, err = s.open(a, shard, g)
+		return err
+	})
+	return out, err
+}
+
+// exec sends the script; a server that does not know it yet gets its text.
+func (s *Store) exec(ctx context.Context, session *session, sc script, keys, args []string) ([]rueidis.RedisMessage, error) {
+	if sc.mutates && s.durability.waits() {
+		return s.execDurable(ctx, session, sc, keys, args)
+	}
+	return sc.lua.Exec(ctx, session.client, keys, args).ToArray()
+}
+
+// open reads what all answers have in common.
+func (s *Store) open(a []rueidis.RedisMessage, shard int, g guard) (answer, error) {
+	if len(a) < 4 {
+		return answer{}, misread("answer of %d parts", len(a))
+	}
+	code, err := a[0].ToString()
+	if err != nil {
+		return answer{}, misread("code: %w", err)
+	}
+	incarnation, err := a[1].AsBytes()
+	if err != nil || len(incarnation) != 8 {
+		return answer{}, misread("incarnation of %d bytes", len(incarnation))
+	}
+	sequence, err := a[2].AsInt64()
+	if err != nil {
+		return answer{}, misread("sequence: %w", err)
+	}
+	ms, err := a[3].AsInt64()
+	if err != nil {
+		return answer{}, misread("time: %w", err)
+	}
+	out := answer{
+		mark: driver.Mark{Partition: uint32(shard), Incarnation: binary.LittleEndian.Uint64(incarnation), Sequence: uint64(sequence)},
+		time: time.UnixMilli(ms).UTC(),
+		rest: a[4:],
+	}
+	if code == "ok" {
+		return out, nil
+	}
+	return out, s.refusal(code, out, g)
+}
+
+// refusal makes an error of the code of a script that applied nothing.
+func (s *Store) refusal(code string, a answer, g guard) error {
+	switch code {
+	case "lost":
+		if err := (driver.Marks{a.mark}).Check(g.seen); err != nil {
+			return err
+		}
+		return &driver.Error{Class: driver.Lost, Detail: fmt.Sprintf("partition %d has gone back", a.mark.Partition)}
+	case "cursor":
+		return &driver.Error{Class: driver.CursorLost, Detail: "the feed no longer reaches back to the cursor: begin anew with a list"}
+	case "shards":
+		held, err := first(a.rest).AsInt64()
+		if err != nil {
+			return misread("shards: %w", err)
+		}
+		return &driver.Error{Class: driver.Unavailable, Detail: fmt.Sprintf(
+			"the chain was laid out over %d shards and this store is configured otherwise: set shards to %d", held, held)}
+	case "epoch":
+		blob, err := first(a.rest).ToString()
+		if err != nil {
+			return misread("epoch: %w", err)
+		}
+		e, err := decodeEpoch(blob)
+		if err != nil {
+			return err
+		}
+		if g.check == checkMerge {
+			err = e.AdmitMerge(g.epoch)
+		} else {
+			err = e.Admit(g.epoch)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return misread("code %q", code)
+}
+
+func first(m []rueidis.RedisMessage) *rueidis.RedisMessage {
+	if len(m) == 0 {
+		return &rueidis.RedisMessage{}
+	}
+	return &m[0]
+}
+
+func misread(format string, args ...any) error {
+	return &driver.Error{Class: driver.Internal, Detail: "answer of a script", Cause: fmt.Errorf(format, args...)}
+}
+
+// shards returns the number of shards, which on a first call only the server can
+// tell.
+func (s *Store) shards(ctx context.Context) (int, error) {
+	if s.config.Shards > 0 {
+		return s.config.Shards, nil
+	}
+	var n int
+	err := s.with(ctx, false, func(_ context.Context, session *session) error {
+		n = session.shards
+		return nil
+	})
+	return n, err
+}
+
+// guarded returns invalid, the fault of a request, unless the guard refuses the
+// call anyway, which comes first.
+func (s *Store) guarded(ctx context.Context, g guard, invalid error) error {
+	shards, err := s.shards(ctx)
+	if err != nil {
+		return err
+	}
+	checked := false
+	for _, m := range g.seen {
+		if m.Partition < uint32(shards) {
+			checked = true
+			if _, err := s.run(ctx, epochScript, int(m.Partition), g, nil); err != nil {
+				return err
+			}
+		}
+	}
+	if !checked {
+		if _, err := s.run(ctx, epochScript, 0, g, nil); err != nil {
+			return err
+		}
+	}
+	return invalid
+}
+
+func itoa(n int) string { return strconv.Itoa(n) }
+
+// wrap gives an error of a call its place.
+func (s *Store) wrap(err error, op string, ids ...string) error {
+	return driver.In(err, s.link, op, ids...)
+}

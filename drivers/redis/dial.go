@@ -1,0 +1,184 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package redis
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/redis/rueidis"
+
+	"github.com/understudy-dev/understudy/driver"
+)
+
+// notSent marks an error that came before any command of ours was sent on the
+// connection. It does not unwrap to its cause for rueidis' sake, which would
+// replace a timeout by context.DeadlineExceeded.
+type notSent struct{ cause error }
+
+func (e *notSent) Error() string { return e.cause.Error() }
+
+// toSentinel marks the settings of connections to Sentinels: rueidis hands the
+// TLS settings of a connection to the function that dials, and nothing else that
+// tells the two kinds apart.
+var toSentinel = &tls.Config{MinVersion: tls.VersionTLS12}
+
+// sentinelAddr is the address of a Sentinel, for which other credentials hold.
+type sentinelAddr struct{ net.Addr }
+
+// dial makes a connection to Redis or to a Sentinel.
+func (c *Config) dial(ctx context.Context, addr string, _ *net.Dialer, kind *tls.Config) (net.Conn, error) {
+	conn := &greeted{sentinel: kind == toSentinel}
+	d := dialer{c.TLS, c.Insecure, time.Duration(c.DialTimeout)}
+	if conn.sentinel && c.Sentinel.Plain {
+		d.settings = nil
+	} else if conn.sentinel && c.Sentinel.TLS != nil {
+		d.settings = c.Sentinel.TLS
+	}
+	var err error
+	if conn.Conn, err = d.dial(ctx, addr); err != nil {
+		return nil, &notSent{err}
+	}
+	return conn, nil
+}
+
+// dialer makes connections by the settings of one section.
+type dialer struct {
+	settings *TLS
+	insecure bool
+	timeout  time.Duration
+}
+
+func (d dialer) dial(ctx context.Context, addr string) (net.Conn, error) {
+	ctx, cancel := context.WithTimeout(ctx, d.timeout)
+	defer cancel()
+	host, _, err := net.SplitHostPort(addr)
+	if err != nil {
+		return nil, fmt.Errorf("address %q: %w", addr, err)
+	}
+	if d.settings == nil && !d.insecure && !isLoopback(host) {
+		return nil, fmt.Errorf("%s, named by the server, is not on this machine and the connection would be plain text: set tls, or insecure: true", addr)
+	}
+	var plain net.Dialer
+	conn, err := plain.DialContext(ctx, "tcp", addr)
+	if err != nil || d.settings == nil {
+		return conn, err
+	}
+	if conn, err = d.encrypt(ctx, conn, host); err != nil {
+		return nil, fmt.Errorf("TLS with %s: %w", addr, err)
+	}
+	return conn, nil
+}
+
+func (d dialer) encrypt(ctx context.Context, conn net.Conn, host string) (net.Conn, error) {
+	config, err := d.settings.config(host)
+	if err == nil {
+		encrypted := tls.Client(conn, config)
+		if err = encrypted.HandshakeContext(ctx); err == nil {
+			return encrypted, nil
+		}
+	}
+	return nil, errors.Join(err, conn.Close())
+}
+
+func (t *TLS) config(host string) (*tls.Config, error) {
+	c := &tls.Config{MinVersion: tls.VersionTLS12, ServerName: host}
+	if t.ServerName != "" {
+		c.ServerName = t.ServerName
+	}
+	if t.MinVersion == "1.3" {
+		c.MinVersion = tls.VersionTLS13
+	}
+	if t.CA != "" {
+		pem, err := os.ReadFile(t.CA)
+		if err != nil {
+			return nil, fmt.Errorf("tls.ca: %w", err)
+		}
+		c.RootCAs = x509.NewCertPool()
+		if !c.RootCAs.AppendCertsFromPEM(pem) {
+			return nil, fmt.Errorf("tls.ca: %s holds no certificate in PEM form", t.CA)
+		}
+	}
+	if t.Certificate != "" {
+		pair, err := tls.LoadX509KeyPair(t.Certificate, t.Key)
+		if err != nil {
+			return nil, fmt.Errorf("tls.certificate and tls.key: %w", err)
+		}
+		c.Certificates = []tls.Certificate{pair}
+	}
+	return c, nil
+}
+
+// greeted is a connection that knows whether the server has ever answered. The
+// first exchange is the greeting (HELLO); until it is over nothing else is sent.
+type greeted struct {
+	net.Conn
+	sentinel bool
+	answered atomic.Bool
+}
+
+func (c *greeted) RemoteAddr() net.Addr {
+	if c.sentinel {
+		return sentinelAddr{c.Conn.RemoteAddr()}
+	}
+	return c.Conn.RemoteAddr()
+}
+
+func (c *greeted) Read(b []byte) (int, error) {
+	n, err := c.Conn.Read(b)
+	if n > 0 {
+		c.answered.Store(true)
+	}
+	return n, c.mark(err)
+}
+
+func (c *greeted) Write(b []byte) (int, error) {
+	n, err := c.Conn.Write(b)
+	return n, c.mark(err)
+}
+
+func (c *greeted) mark(err error) error {
+	if err == nil || c.answered.Load() {
+		return err
+	}
+	return &notSent{fmt.Errorf("no greeting from %s: %w", c.RemoteAddr(), err)}
+}
+
+// credentials gives the login of the next connection.
+func (c *Config) credentials(to rueidis.AuthCredentialsContext) (rueidis.AuthCredentials, error) {
+	login := rueidis.AuthCredentials{Username: c.Username, Password: c.Password.Reveal()}
+	nameFile, key, passwordFile := c.UsernameFile, "password_file", c.PasswordFile
+	if _, ok := to.Address.(sentinelAddr); ok {
+		login = rueidis.AuthCredentials{Username: c.Sentinel.Username, Password: c.Sentinel.Password.Reveal()}
+		nameFile, key, passwordFile = "", "sentinel.password_file", c.Sentinel.PasswordFile
+	}
+	var err error
+	if nameFile != "" {
+		if login.Username, err = readSecret("username_file", nameFile); err != nil {
+			return rueidis.AuthCredentials{}, err
+		}
+	}
+	if passwordFile != "" {
+		if login.Password, err = readSecret(key, passwordFile); err != nil {
+			return rueidis.AuthCredentials{}, err
+		}
+	}
+	return login, nil
+}
+
+// readSecret returns the content of a file without the line end.
+func readSecret(key, file string) (string, error) {
+	b, err := os.ReadFile(file)
+	if err != nil {
+		return "", &driver.Error{Class: driver.Denied, Detail: key + " cannot be read", Cause: err}
+	}
+	return strings.TrimRight(string(b), "\r\n"), nil
+}

@@ -1,0 +1,15 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package redis
+
+// Kill ends the connections of s as the death of its process would.
+func Kill(s *Store) {
+	s.stopOnce.Do(s.stop)
+	s.connector.mu.Lock()
+	defer s.connector.mu.Unlock()
+	s.connector.closed = true
+	if session := s.connector.current; session != nil {
+		s.connector.current = nil
+		session.client.Close()
+	}
+}

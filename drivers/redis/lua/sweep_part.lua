@@ -1,0 +1,13 @@
+-- sweep forgets up to limit expired records and all that refers to them.
+local function sweep(limit)
+  local ids = call('ZRANGEBYSCORE', EXPIRY, '-inf', now, 'LIMIT', 0, limit)
+  if #ids == 0 then return 0 end
+  local values, entries = call('HMGET', RECORDS, unpack(ids)), {}
+  for i = 1, #ids do
+    if values[i] then entries[#entries + 1] = member(values[i]) end
+  end
+  if #entries > 0 then call('ZREM', INDEX, unpack(entries)) end
+  call('HDEL', RECORDS, unpack(ids))
+  call('ZREM', EXPIRY, unpack(ids))
+  return #ids
+end

@@ -1,0 +1,258 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package redis
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/redis/rueidis"
+
+	"github.com/understudy-dev/understudy/driver"
+)
+
+// Commit applies transitions, one script per shard that they touch.
+func (s *Store) Commit(ctx context.Context, req driver.CommitRequest) (driver.CommitResponse, error) {
+	b := batch{script: commitScript, guard: guard{checkExact, req.Epoch, req.Seen}, count: len(req.Transitions), perRecord: 4}
+	if err := req.Validate(); err != nil {
+		return driver.CommitResponse{}, s.wrap(s.guarded(ctx, b.guard, err), "commit")
+	}
+	b.check = req.ValidateAt
+	b.id = func(i int) string { return req.Transitions[i].Record.ID }
+	b.args = func(args []string, i int) []string {
+		t := &req.Transitions[i]
+		base := make([]byte, 0, 24)
+		base = binary.LittleEndian.AppendUint64(base, t.Record.Revision-1)
+		base = append(base, t.Base[:]...)
+		return append(args, t.Record.ID, rueidis.BinaryString(base), encode(&t.Record), indexEntry(&t.Record))
+	}
+	b.refused = func(i int, stored *driver.Record) error {
+		_, err := req.Transitions[i].Admit(stored)
+		return err
+	}
+	receipt, verdicts, err := s.mutate(ctx, b)
+	if err != nil {
+		return driver.CommitResponse{}, s.wrap(err, "commit")
+	}
+	return driver.CommitResponse{Receipt: receipt, Verdicts: verdicts}, nil
+}
+
+// Merge stores newer records, one script per shard that they touch.
+func (s *Store) Merge(ctx context.Context, req driver.MergeRequest) (driver.MergeResponse, error) {
+	b := batch{script: mergeScript, guard: guard{checkMerge, req.Epoch, req.Seen}, count: len(req.Records), perRecord: 3}
+	if err := req.Validate(); err != nil {
+		return driver.MergeResponse{}, s.wrap(s.guarded(ctx, b.guard, err), "merge")
+	}
+	b.check = req.ValidateAt
+	b.id = func(i int) string { return req.Records[i].ID }
+	b.args = func(args []string, i int) []string {
+		r := &req.Records[i]
+		return append(args, r.ID, encode(r), indexEntry(r))
+	}
+	b.refused = func(i int, _ *driver.Record) error { return misread("record %d was refused", i) }
+	receipt, verdicts, err := s.mutate(ctx, b)
+	if err != nil {
+		return driver.MergeResponse{}, s.wrap(err, "merge")
+	}
+	return driver.MergeResponse{Receipt: receipt, Verdicts: verdicts}, nil
+}
+
+// batch is a commit or a merge.
+type batch struct {
+	script    script
+	guard     guard
+	count     int
+	perRecord int // arguments per record
+	check     func(i int) error
+	id        func(i int) string
+	args      func(args []string, i int) []string
+	refused   func(i int, stored *driver.Record) error // makes the verdict of a refusal
+}
+
+// part is what of a batch goes to one shard.
+type part struct {
+	shard  int
+	places []int // in the batch
+	answer answer
+	err    error
+}
+
+// mutate sends each shard its part, all at once.
+func (s *Store) mutate(ctx context.Context, b batch) (driver.Receipt, []driver.Verdict, error) {
+	verdicts := make([]driver.Verdict, b.count)
+	shards, err := s.shards(ctx)
+	if err != nil {
+		return driver.Receipt{}, nil, err
+	}
+	parts := s.divide(b, shards, verdicts)
+	if len(parts) == 1 {
+		s.send(ctx, b, &parts[0])
+	} else {
+		var wg sync.WaitGroup
+		for i := range parts {
+			wg.Go(func() { s.send(ctx, b, &parts[i]) })
+		}
+		wg.Wait()
+	}
+	var receipt driver.Receipt
+	var failed []error
+	applied := false
+	for i := range parts {
+		p := &parts[i]
+		if p.err == nil {
+			var any bool
+			any, p.err = b.read(p, verdicts)
+			applied = applied || any
+		}
+		if p.err != nil {
+			failed = append(failed, p.err)
+			continue
+		}
+		receipt = add(receipt, p.answer)
+	}
+	if err := whole(failed, applied); err != nil {
+		return driver.Receipt{}, nil, err
+	}
+	return receipt, verdicts, nil
+}
+
+// whole makes one error of those of several shards. Once a part was applied, the
+// call has had an effect, and so its outcome as a whole is Unknown.
+func whole(failed []error, applied bool) error {
+	if len(failed) == 0 {
+		return nil
+	}
+	for _, err := range failed {
+		if applied || driver.ClassOf(err) == driver.Unknown {
+			return &driver.Error{Class: driver.Unknown, Detail: "some shards may have applied their part", Cause: errors.Join(failed...)}
+		}
+	}
+	return failed[0]
+}
+
+// divide sorts the records of a batch by shard. Those that may not be stored get
+// their verdict. There is one part at least, since the guard is checked also for
+// an empty batch.
+func (s *Store) divide(b batch, shards int, verdicts []driver.Verdict) []part {
+	at := make([]int, shards) // 1 + where the part of a shard is
+	var parts []part
+	for i := range b.count {
+		if err := b.check(i); err != nil {
+			verdicts[i].Err = s.wrap(err, b.script.name, b.id(i))
+			continue
+		}
+		shard := shardOf(b.id(i), shards)
+		if at[shard] == 0 {
+			parts = append(parts, part{shard: shard})
+			at[shard] = len(parts)
+		}
+		p := &parts[at[shard]-1]
+		p.places = append(p.places, i)
+	}
+	if len(parts) == 0 {
+		return []part{{}}
+	}
+	return parts
+}
+
+func (s *Store) send(ctx context.Context, b batch, p *part) {
+	args := make([]string, 0, 2+len(p.places)*b.perRecord)
+	args = append(args, itoa(s.config.StreamLength), s.touch())
+	for _, i := range p.places {
+		args = b.args(args, i)
+	}
+	p.answer, p.err = s.runHealing(ctx, b.script, p.shard, b.guard, nil, args...)
+}
+
+// touch is the argument that makes a script write in any case.
+func (s *Store) touch() string {
+	if s.durability.waits() {
+		return "1"
+	}
+	return "0"
+}
+
+// read turns the answer for one part into verdicts and reports whether anything
+// was applied.
+func (b batch) read(p *part, verdicts []driver.Verdict) (applied bool, err error) {
+	letters, err := first(p.answer.rest).ToString()
+	if err != nil || len(letters) != len(p.places) {
+		return true, misread("%d verdicts for %d records", len(letters), len(p.places))
+	}
+	var stored []rueidis.RedisMessage
+	if len(p.answer.rest) > 1 {
+		if stored, err = p.answer.rest[1].ToArray(); err != nil {
+			return true, misread("stored records: %w", err)
+		}
+	}
+	for n, i := range p.places {
+		switch letters[n] {
+		case 'a':
+			verdicts[i].Applied = true
+			applied = true
+		case 'r':
+		case 'n':
+			verdicts[i].Err = b.refused(i, nil)
+		case 'c':
+			if len(stored) == 0 {
+				return true, misread("a conflict without its record")
+			}
+			r, err := decode(&stored[0])
+			if err != nil {
+				return true, err
+			}
+			stored = stored[1:]
+			verdicts[i].Err = b.refused(i, &r)
+		default:
+			return true, misread("verdict %q", letters[n])
+		}
+	}
+	return applied, nil
+}
+
+// add returns r with what one more shard answered; the time is the earliest, so
+// that what a caller takes for due is due everywhere.
+func add(r driver.Receipt, a answer) driver.Receipt {
+	r.Marks = r.Marks.With(driver.Marks{a.mark})
+	if r.Time.IsZero() || a.time.Before(r.Time) {
+		r.Time = a.time
+	}
+	return r
+}
+
+// encode returns the stored form of a record.
+func encode(r *driver.Record) string {
+	return rueidis.BinaryString(driver.AppendRecord(make([]byte, 0, driver.EncodedSize(r)), r))
+}
+
+// decode reads a record that a script sent.
+func decode(m *rueidis.RedisMessage) (driver.Record, error) {
+	text, err := m.ToString()
+	if err != nil {
+		return driver.Record{}, misread("record: %w", err)
+	}
+	return driver.DecodeRecord([]byte(text))
+}
+
+// suffixBytes is the sequence that follows a stored record.
+const suffixBytes = 8
+
+// decodeStored reads a value as it is stored; ok is false if there is none, or if
+// it has expired at now.
+func decodeStored(m *rueidis.RedisMessage, now time.Time) (r driver.Record, ok bool, err error) {
+	if m.IsNil() {
+		return driver.Record{}, false, nil
+	}
+	text, err := m.ToString()
+	if err != nil || len(text) < suffixBytes {
+		return driver.Record{}, false, misread("stored value of %d bytes", len(text))
+	}
+	r, err = driver.DecodeRecord([]byte(text[:len(text)-suffixBytes]))
+	if err != nil {
+		return driver.Record{}, false, err
+	}
+	return r, r.Expires.IsZero() || r.Expires.After(now), nil
+}

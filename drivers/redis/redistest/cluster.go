@@ -1,0 +1,147 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package redistest
+
+import (
+	"encoding/json"
+	"fmt"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// Slots is the number of slots of a Cluster.
+const Slots = 16384
+
+// Cluster is a Redis Cluster: Nodes[i] is a master at the start and Nodes[i+3]
+// its replica.
+type Cluster struct {
+	Nodes []*Server
+}
+
+// StartCluster starts three masters with a replica each and waits until the
+// Cluster serves.
+func StartCluster(t testing.TB, o Options) *Cluster {
+	t.Helper()
+	certs, c := NewCertificates(t), &Cluster{}
+	for range 6 {
+		with := o
+		with.Config = append([]string{
+			"cluster-enabled yes",
+			"cluster-node-timeout 1000",
+			"cluster-port " + strconv.Itoa(freePort(t)),
+			"cluster-replica-validity-factor 0",
+			"cluster-allow-replica-migration no",
+		}, o.Config...)
+		c.Nodes = append(c.Nodes, prepare(t, certs, with))
+	}
+	for _, n := range c.Nodes {
+		n.Start(t)
+	}
+	c.join(t)
+	return c
+}
+
+func (c *Cluster) join(t testing.TB) {
+	t.Helper()
+	const masters = 3
+	for i, n := range c.Nodes {
+		n.Do(t, "CLUSTER", "SET-CONFIG-EPOCH", strconv.Itoa(i+1))
+		if i < masters {
+			n.Do(t, "CLUSTER", "ADDSLOTSRANGE", strconv.Itoa(i*Slots/masters), strconv.Itoa((i+1)*Slots/masters-1))
+		}
+		for _, other := range c.Nodes[:i] {
+			n.Do(t, "CLUSTER", "MEET", "127.0.0.1", strconv.Itoa(other.port), strings.TrimSpace(other.busPort(t)))
+		}
+	}
+	for i, n := range c.Nodes[masters:] {
+		master := c.ID(t, i)
+		Eventually(t, "a replica follows its master", func() error {
+			_, err := n.TryDo(t, "CLUSTER", "REPLICATE", master)
+			return err
+		})
+	}
+	c.Await(t)
+}
+
+func (s *Server) busPort(t testing.TB) string {
+	t.Helper()
+	return strings.Trim(strings.TrimPrefix(s.Do(t, "CONFIG", "GET", "cluster-port"), "map[cluster-port:"), "]")
+}
+
+// Await waits until all nodes find the Cluster whole and each running master has
+// its replica.
+func (c *Cluster) Await(t testing.TB) {
+	t.Helper()
+	for _, n := range c.Nodes {
+		Eventually(t, "the Cluster serves", func() error {
+			info := n.Do(t, "CLUSTER", "INFO")
+			if !strings.Contains(info, "cluster_state:ok") || !strings.Contains(info, "cluster_known_nodes:6") {
+				return fmt.Errorf("%s: %s", n.Addr, info)
+			}
+			nodes := n.Do(t, "CLUSTER", "NODES")
+			if strings.Count(nodes, "slave") != 3 || strings.Contains(nodes, "handshake") || strings.Contains(nodes, "fail") {
+				return fmt.Errorf("%s: %s", n.Addr, nodes)
+			}
+			replication := n.Do(t, "INFO", "replication")
+			if strings.Contains(replication, "master_link_status:down") {
+				return fmt.Errorf("%s: %s", n.Addr, replication)
+			}
+			return nil
+		})
+	}
+}
+
+// Owner returns the master of a key.
+func (c *Cluster) Owner(t testing.TB, key string) *Server {
+	t.Helper()
+	slot, err := strconv.Atoi(c.Nodes[0].Do(t, "CLUSTER", "KEYSLOT", key))
+	require.NoError(t, err)
+	for line := range strings.Lines(c.Nodes[0].Do(t, "CLUSTER", "NODES")) {
+		fields := strings.Fields(line)
+		for _, stretch := range fields[min(8, len(fields)):] {
+			first, last, isRange := strings.Cut(stretch, "-")
+			low, err := strconv.Atoi(first)
+			if err != nil {
+				continue // a slot that is being moved
+			}
+			high := low
+			if isRange {
+				high, err = strconv.Atoi(last)
+				require.NoError(t, err)
+			}
+			if low <= slot && slot <= high {
+				return c.at(t, fields[1])
+			}
+		}
+	}
+	require.FailNow(t, "no master has the slot")
+	return nil
+}
+
+// at returns the node with an address as CLUSTER NODES shows it.
+func (c *Cluster) at(t testing.TB, addr string) *Server {
+	t.Helper()
+	for _, n := range c.Nodes {
+		if strings.HasPrefix(addr, n.Addr+"@") {
+			return n
+		}
+	}
+	require.FailNow(t, "no node has the address "+addr)
+	return nil
+}
+
+// ID returns the id of a node.
+func (c *Cluster) ID(t testing.TB, node int) string {
+	t.Helper()
+	return c.Nodes[node].Do(t, "CLUSTER", "MYID")
+}
+
+// Config returns a configuration of the driver for the Cluster, with changes.
+func (c *Cluster) Config(t testing.TB, changes map[string]any) json.RawMessage {
+	t.Helper()
+	addresses := []string{c.Nodes[0].Addr, c.Nodes[1].Addr, c.Nodes[2].Addr}
+	return c.Nodes[0].secure(t, map[string]any{"mode": "cluster", "addresses": addresses}, changes)
+}

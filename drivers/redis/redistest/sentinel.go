@@ -1,0 +1,124 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package redistest
+
+import (
+	"encoding/json"
+	"fmt"
+	"net"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+)
+
+// MasterName is the name under which the Sentinels watch the master.
+const MasterName = "main"
+
+// Watched is a master with replicas and the Sentinels that watch it.
+type Watched struct {
+	Servers   []*Server // the first one is the master at the start
+	Sentinels []*Sentinel
+}
+
+// Sentinel is one Sentinel.
+type Sentinel struct {
+	Server
+}
+
+// StartWatched starts a master with two replicas and three Sentinels, and waits
+// until all know each other.
+func StartWatched(t testing.TB, o Options) *Watched {
+	t.Helper()
+	certs := NewCertificates(t)
+	w := &Watched{}
+	for range 3 {
+		s := prepare(t, certs, o)
+		s.Start(t)
+		if len(w.Servers) > 0 {
+			s.Do(t, "REPLICAOF", "127.0.0.1", strconv.Itoa(w.Servers[0].port))
+		}
+		w.Servers = append(w.Servers, s)
+	}
+	Eventually(t, "the replicas are in step", func() error {
+		return w.Servers[0].replicasOnline(t, 2)
+	})
+	for range 3 {
+		w.Sentinels = append(w.Sentinels, startSentinel(t, certs, o.PlainText, w.Servers[0]))
+	}
+	for _, s := range w.Sentinels {
+		Eventually(t, "the Sentinels know each other", func() error {
+			info := s.Do(t, "SENTINEL", "MASTER", MasterName)
+			if !strings.Contains(info, "num-other-sentinels:2") || !strings.Contains(info, "num-slaves:2") {
+				return fmt.Errorf("it knows %s", info)
+			}
+			_, err := s.TryDo(t, "SENTINEL", "CKQUORUM", MasterName)
+			return err
+		})
+	}
+	return w
+}
+
+func (s *Server) replicasOnline(t testing.TB, n int) error {
+	info := s.Do(t, "INFO", "replication")
+	if online := strings.Count(info, "state=online"); online != n {
+		return fmt.Errorf("%d of %d replicas are online", online, n)
+	}
+	return nil
+}
+
+func startSentinel(t testing.TB, certs Certificates, plain bool, master *Server) *Sentinel {
+	t.Helper()
+	s := &Sentinel{Server{Dir: t.TempDir(), certs: certs, plain: plain, port: freePort(t)}}
+	s.Addr = net.JoinHostPort("127.0.0.1", strconv.Itoa(s.port))
+	writeConfig(t, s.Dir, append(listening(s.port, certs, plain),
+		"dir "+s.Dir,
+		"user default off",
+		"user "+Admin+" on >"+AdminPassword+" ~* &* +@all",
+		"user "+User+" on >"+UserPassword+" resetchannels &* -@all +auth +client|getname +client|id +client|setname +command"+
+			" +hello +ping +role +sentinel|get-master-addr-by-name +sentinel|master +sentinel|myid +sentinel|replicas +sentinel|sentinels"+
+			" +subscribe +psubscribe +unsubscribe +punsubscribe",
+		"sentinel sentinel-user "+Admin,
+		"sentinel sentinel-pass "+AdminPassword,
+		fmt.Sprintf("sentinel monitor %s 127.0.0.1 %d 2", MasterName, master.port),
+		"sentinel auth-user "+MasterName+" "+Admin,
+		"sentinel auth-pass "+MasterName+" "+AdminPassword,
+		"sentinel down-after-milliseconds "+MasterName+" 1000",
+		"sentinel failover-timeout "+MasterName+" 3000",
+	))
+	t.Cleanup(func() {
+		if s.client != nil {
+			s.client.Close()
+		}
+		s.process.end(t, syscall.SIGKILL)
+	})
+	s.process.start(t, s.Dir, filepath.Join(s.Dir, "redis.conf"), "--sentinel")
+	s.await(t)
+	return s
+}
+
+// Master returns the server that the Sentinels take for the master.
+func (w *Watched) Master(t testing.TB) *Server {
+	t.Helper()
+	answer := strings.Fields(strings.Trim(w.Sentinels[0].Do(t, "SENTINEL", "GET-MASTER-ADDR-BY-NAME", MasterName), "[]"))
+	for _, s := range w.Servers {
+		if len(answer) == 2 && strconv.Itoa(s.port) == answer[1] {
+			return s
+		}
+	}
+	t.Fatalf("the Sentinels know no master: %v", answer)
+	return nil
+}
+
+// Config returns a configuration of the driver for the Sentinels, with changes.
+func (w *Watched) Config(t testing.TB, changes map[string]any) json.RawMessage {
+	t.Helper()
+	var addresses []string
+	for _, s := range w.Sentinels {
+		addresses = append(addresses, s.Addr)
+	}
+	c := map[string]any{"mode": "sentinel", "addresses": addresses, "master": MasterName,
+		"sentinel": map[string]any{"username": User, "password": UserPassword}}
+	return w.Servers[0].secure(t, c, changes)
+}
