@@ -65,11 +65,12 @@ FORCE:
 
 .PHONY: test
 test: deps ## everything that must hold: verify, lint, race tests, vet and build of all tags, nested modules
-	$(MAKE) verify
-	$(MAKE) lint
-	$(MAKE) test-race
-	$(MAKE) test-tags
-	$(MAKE) test-nested
+	@failed=(); \
+	for step in verify lint test-race test-tags test-nested; do \
+		echo "== $$step =="; \
+		$(MAKE) $$step || failed+=("$$step"); \
+	done; \
+	[[ $${#failed[@]} -eq 0 ]] || { echo "make test: failed: $${failed[*]}" >&2; exit 1; }
 
 .PHONY: test-short
 test-short: ## the quick tests (-short), without the race detector
