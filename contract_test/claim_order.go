@@ -114,12 +114,19 @@ func orderExpired(e *env) {
 	}
 }
 
-// allMarks returns the marks of the partitions that a listing touches: all.
+// allMarks returns the marks of the partitions that a whole listing touches: all.
 func (c *conn) allMarks() driver.Marks {
 	c.e.Helper()
-	resp, err := c.List(c.e.Context(), driver.ListRequest{Limit: 1})
-	require.NoError(c.e, err)
-	return resp.Marks
+	var marks driver.Marks
+	req := driver.ListRequest{Limit: driver.MaxBatch}
+	for {
+		resp, err := c.List(c.e.Context(), req)
+		require.NoError(c.e, err)
+		marks = marks.With(resp.Marks)
+		if req.Cursor = resp.Next; req.Cursor == "" {
+			return marks
+		}
+	}
 }
 
 func orderNext(e *env) {
