@@ -18,7 +18,16 @@ func (m *Machine) Claim(ctx context.Context, req driver.ClaimRequest) (driver.Cl
 		return driver.ClaimResponse{}, m.label(err, "claim")
 	}
 	for {
+		changed := m.changed.wait()
 		p := m.pick(&req)
+		if p.contended {
+			select {
+			case <-changed:
+				continue
+			case <-ctx.Done():
+				return driver.ClaimResponse{}, m.label(driver.ContextError(ctx, false), "claim")
+			}
+		}
 		if len(p.events) == 0 {
 			return m.claimed(&req, p.repeat), nil
 		}
@@ -53,6 +62,8 @@ type pick struct {
 	slots  []uint32
 	after  Position
 	repeat [][]byte // instead: the records that the same claim got before
+	// contended: all there is, is reserved by other claims, which may yet fail.
+	contended bool
 }
 
 // pick finds the records that a claim can lease and reserves them, so that no
@@ -74,7 +85,11 @@ func (m *Machine) pick(req *driver.ClaimRequest) pick {
 		}
 		entry := r.table.at(it.slot)
 		stored := decoded(entry.data)
-		if entry.reserved || stored.Epoch > req.Epoch {
+		if stored.Epoch > req.Epoch {
+			return true
+		}
+		if entry.reserved {
+			p.contended = true
 			return true
 		}
 		t, err := driver.Claim(stamp, stored, req.Owner, now.Add(req.Lease))
@@ -91,6 +106,7 @@ func (m *Machine) pick(req *driver.ClaimRequest) pick {
 		entry.reserved = true
 		return true
 	})
+	p.contended = p.contended && len(p.events) == 0
 	return p
 }
 
@@ -112,6 +128,7 @@ func (m *Machine) repeated(token driver.Token, now time.Time) (bool, [][]byte) {
 }
 
 func (m *Machine) unreserve(slots []uint32) {
+	defer m.changed.broadcast()
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for _, slot := range slots {
