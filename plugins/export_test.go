@@ -7,6 +7,9 @@ import (
 	"time"
 )
 
+// Cookie is what a host puts into the environment of a plugin.
+const Cookie = cookieKey + "=" + cookieValue
+
 // LaunchLooping is Launch with a crash loop that is slow to restart after most
 // ends within window.
 func LaunchLooping(ctx context.Context, spec Spec, most int, window, slow time.Duration) (*Store, error) {

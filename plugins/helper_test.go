@@ -26,15 +26,15 @@ import (
 // one of these as its first argument.
 var helpers = map[string]func(args []string){
 	"serve":        func([]string) { serve() },
-	"serve-late":   func([]string) { time.Sleep(300 * time.Millisecond); serve() },
+	"serve-late":   func([]string) { <-time.After(300 * time.Millisecond); serve() },
 	"serve-mute":   func([]string) { signal.Ignore(syscall.SIGTERM); serve() },
-	"exit-0":       func([]string) { fmt.Println("usage: something else") },
+	"exit-0":       func([]string) { fmt.Fprintln(os.Stdout, "usage: something else") },
 	"exit-3":       func([]string) { fmt.Fprintln(os.Stderr, "cannot find the quux"); os.Exit(3) },
 	"panic":        func([]string) { panic("no such luck") },
-	"hang":         func([]string) { time.Sleep(time.Hour) },
-	"version-99":   func([]string) { fmt.Println("1|99|unix|nowhere|grpc|"); time.Sleep(time.Hour) },
-	"netrpc":       func([]string) { fmt.Println("1|1|unix|nowhere|netrpc|"); time.Sleep(time.Hour) },
-	"nobody-home":  func([]string) { fmt.Println("1|1|unix|nowhere|grpc|"); time.Sleep(time.Hour) },
+	"hang":         func([]string) { <-time.After(time.Hour) },
+	"version-99":   func([]string) { fmt.Fprintln(os.Stdout, "1|99|unix|nowhere|grpc|"); <-time.After(time.Hour) },
+	"netrpc":       func([]string) { fmt.Fprintln(os.Stdout, "1|1|unix|nowhere|netrpc|"); <-time.After(time.Hour) },
+	"nobody-home":  func([]string) { fmt.Fprintln(os.Stdout, "1|1|unix|nowhere|grpc|"); <-time.After(time.Hour) },
 	"serve-after":  serveAfterPrinting,
 	"serve-parent": serveWithChild,
 	"crash-later":  crashLater,
@@ -63,17 +63,17 @@ func serve() {
 
 // serveAfterPrinting prints on standard output what no plugin should.
 func serveAfterPrinting([]string) {
-	fmt.Println("welcome to the plugin")
-	fmt.Println(strings.Repeat("x", 300<<10))
-	fmt.Println("1|2")
-	fmt.Print("no line end: ")
+	fmt.Fprintln(os.Stdout, "welcome to the plugin")
+	fmt.Fprintln(os.Stdout, strings.Repeat("x", 300<<10))
+	fmt.Fprintln(os.Stdout, "1|2")
+	fmt.Fprint(os.Stdout, "no line end: ")
 	serve()
 }
 
 // serveWithChild has a child that holds both pipes open, in another process group
 // if it is to.
 func serveWithChild(args []string) {
-	child := exec.Command(self(), "hang")
+	child := exec.CommandContext(context.Background(), self(), "hang")
 	child.Stdout, child.Stderr = os.Stdout, os.Stderr
 	child.SysProcAttr = &syscall.SysProcAttr{Setsid: len(args) > 0}
 	if err := child.Start(); err != nil {
@@ -98,8 +98,8 @@ func host([]string) {
 	if err != nil {
 		panic(err)
 	}
-	fmt.Println(store.Status().PID)
-	time.Sleep(time.Hour)
+	fmt.Fprintln(os.Stdout, store.Status().PID)
+	<-time.After(time.Hour)
 }
 
 // self is the path of the test binary.
@@ -128,7 +128,7 @@ func fake() driver.Driver {
 			return err
 		}
 		if c.Slow {
-			time.Sleep(time.Hour)
+			<-time.After(time.Hour)
 		}
 		if c.Wrong {
 			return &driver.Error{Class: driver.Invalid, Detail: "wrong is true: want false"}
@@ -197,7 +197,7 @@ func (s *fakeStore) Get(ctx context.Context, req driver.GetRequest) (driver.GetR
 		s.open.Logger.Info("a line", "id", req.IDs[1])
 		s.open.Logger.Warn("a warning")
 		s.open.Logger.Error("an error", "error", errors.New("cause"))
-		fmt.Println("printed to stdout")
+		fmt.Fprintln(os.Stdout, "printed to stdout")
 		fmt.Fprintln(os.Stderr, "printed to stderr")
 	case "raw":
 		for _, line := range req.IDs[1:] {

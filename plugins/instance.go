@@ -7,6 +7,7 @@ import (
 	"errors"
 	"io"
 	"os/exec"
+	"slices"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -59,7 +60,7 @@ func startInstance(ctx context.Context, spec *Spec, sockets string) (*instance, 
 		SyncStderr:       stderr,
 		Logger:           hclog.NewNullLogger(), // what matters of it is logged here
 		RunnerFunc: func(_ hclog.Logger, prepared *exec.Cmd, _ string) (runner.Runner, error) {
-			cmd.Env = append(prepared.Env, logLevelKey+"="+spec.Logger.Level().String())
+			cmd.Env = slices.Concat(prepared.Env, []string{logLevelKey + "=" + spec.Logger.Level().String()})
 			return i.process, nil
 		},
 	})

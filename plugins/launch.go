@@ -120,6 +120,9 @@ func (s *Store) supervise(first chan<- error) {
 	pauses := restarts{policy: s.policy}
 	for n := 0; ; n++ {
 		i, err := s.start()
+		if err == nil {
+			s.set(Status{State: Running, PID: i.process.number(), Restarts: n}, i)
+		}
 		if n == 0 {
 			first <- err
 			if err != nil && s.hopeless(err) {
@@ -128,7 +131,6 @@ func (s *Store) supervise(first chan<- error) {
 		}
 		var lived time.Duration
 		if err == nil {
-			s.set(Status{State: Running, PID: i.process.number(), Restarts: n}, i)
 			s.spec.Logger.Info("plugin started", zap.Int("pid", i.process.number()), zap.Duration("took", time.Since(i.started)), zap.Int("restarts", n))
 			serving := time.Now()
 			err = s.watch(i)

@@ -3,6 +3,7 @@
 package plugins_test
 
 import (
+	"maps"
 	"strings"
 	"testing"
 
@@ -30,9 +31,7 @@ func TestPluginLogs(t *testing.T) {
 		entry := logs.FilterMessage(message).All()[0]
 		require.Equal(t, want.level, entry.Level, message)
 		fields := map[string]any{"driver": "fake", "link": "first"}
-		for key, value := range want.fields {
-			fields[key] = value
-		}
+		maps.Copy(fields, want.fields)
 		require.Equal(t, fields, entry.ContextMap(), message)
 	}
 }

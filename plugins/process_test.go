@@ -68,9 +68,8 @@ func TestNoOrphans(t *testing.T) {
 // The plugin itself also notices, for hosts that cannot bind its life to theirs.
 func TestServeEndsWithoutItsHost(t *testing.T) {
 	t.Parallel()
-	core, logs := observer.New(zapcore.InfoLevel)
 	cmd := exec.CommandContext(t.Context(), self(), "serve")
-	cmd.Env = []string{"UNDERSTUDY_PLUGIN=2f1e6a1f6f0d4a55b7c64d0d83f7b6f0", "PLUGIN_PROTOCOL_VERSIONS=1", "PLUGIN_UNIX_SOCKET_DIR=" + shortDir(t)}
+	cmd.Env = []string{plugins.Cookie, "PLUGIN_PROTOCOL_VERSIONS=1", "PLUGIN_UNIX_SOCKET_DIR=" + shortDir(t)}
 	stdout, err := cmd.StdoutPipe()
 	require.NoError(t, err)
 	require.NoError(t, cmd.Start())
@@ -86,8 +85,6 @@ func TestServeEndsWithoutItsHost(t *testing.T) {
 	case <-time.After(2 * time.Second):
 		require.Fail(t, "it still runs")
 	}
-	require.Empty(t, zap.New(core).Name())
-	require.Empty(t, logs.All())
 }
 
 func shortDir(t *testing.T) string {
@@ -109,7 +106,7 @@ func TestPluginSeesNothingOfTheHost(t *testing.T) {
 		require.NotContains(t, is.Details[where], "hunter2")
 		require.NotContains(t, is.Details[where], "correct horse")
 	}
-	for _, variable := range strings.Split(is.Details["environment"], "\n") {
+	for variable := range strings.SplitSeq(is.Details["environment"], "\n") {
 		key, _, found := strings.Cut(variable, "=")
 		if found && !strings.Contains(key, "CERTIFICATE") && !strings.ContainsAny(key, "/+ ") {
 			require.Regexp(t, `^(UNDERSTUDY_|PLUGIN_|[A-Za-z0-9]*$)`, key)

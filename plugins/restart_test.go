@@ -197,23 +197,26 @@ func TestChildHoldsThePipes(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			store, logs := launch(t, spec(args...))
-			var child int
-			eventually(t, func() bool {
+			children := func() []int {
+				var pids []int
 				for _, entry := range logs.All() {
 					if n, ok := strings.CutPrefix(entry.Message, "child "); ok {
-						child = number(t, n)
-						return true
+						pids = append(pids, number(t, n))
 					}
 				}
-				return false
-			}, "the child's line in the log")
+				return pids
+			}
+			eventually(t, func() bool { return len(children()) == 1 }, "the child's line in the log")
 			send(t, store.Status().PID, syscall.SIGKILL)
 			eventually(t, restarted(store, 1), "a new process")
-			if len(args) == 1 {
+			require.NoError(t, store.Close(t.Context()))
+			eventually(t, func() bool { return len(children()) == 2 }, "the child of the new process")
+			for _, child := range children() {
+				if name == "OtherGroup" {
+					send(t, child, syscall.SIGKILL)
+				}
 				eventually(t, func() bool { return gone(child) || zombie(child) }, "no child left")
-				return
 			}
-			send(t, child, syscall.SIGKILL)
 		})
 	}
 }

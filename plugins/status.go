@@ -5,6 +5,7 @@ package plugins
 import (
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"time"
 )
 
@@ -12,17 +13,17 @@ import (
 type State uint8
 
 const (
-	// Starting: a process is being started. Calls wait for it.
+	// Starting means that the first process is being started. Calls wait for it.
 	Starting State = iota
-	// Running: a process serves.
+	// Running means that a process serves.
 	Running
-	// Restarting: the process is gone and the next is about to be started. Calls
-	// wait for it.
+	// Restarting means that the process is gone and the next is about to be
+	// started. Calls wait for it.
 	Restarting
-	// Failed: too many processes have ended in a short time; the next is started
-	// after a longer pause. Calls are refused at once.
+	// Failed means that too many processes have ended in a short time, and that the
+	// next is started after a longer pause. Calls are refused at once.
 	Failed
-	// Closed: the store was closed.
+	// Closed means that the store was closed, or never opened.
 	Closed
 )
 
@@ -70,13 +71,8 @@ func (r *restarts) ended(now time.Time, lived time.Duration) (pause time.Duratio
 	if lived >= r.policy.window {
 		r.loop, r.ends = false, nil
 	}
-	kept := r.ends[:0]
-	for _, end := range r.ends {
-		if now.Sub(end) < r.policy.window {
-			kept = append(kept, end)
-		}
-	}
-	r.ends = append(kept, now)
+	r.ends = slices.DeleteFunc(r.ends, func(end time.Time) bool { return now.Sub(end) >= r.policy.window })
+	r.ends = append(r.ends, now)
 	n := len(r.ends)
 	if r.loop = r.loop || n >= r.policy.most; r.loop {
 		return jitter(r.policy.slow), true

@@ -155,9 +155,7 @@ func call[Req, Resp any](
 		i := s.current.Load()
 		if i == nil || i == lost || s.life.Err() != nil {
 			if limit == nil {
-				timer := time.NewTimer(s.spec.WaitTimeout)
-				defer timer.Stop()
-				limit = timer.C
+				limit = time.After(s.spec.WaitTimeout)
 			}
 			var err error
 			if i, err = s.next(ctx, lost, limit); err != nil {

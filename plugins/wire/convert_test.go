@@ -47,8 +47,8 @@ func (f *filler) fill(v reflect.Value) {
 		v.Set(reflect.New(v.Type().Elem()))
 		f.fill(v.Elem())
 	case reflect.Struct:
-		for i := range v.NumField() {
-			f.fill(v.Field(i))
+		for _, field := range v.Fields() {
+			f.fill(field)
 		}
 	case reflect.Slice:
 		v.Set(reflect.MakeSlice(v.Type(), 2, 2))
@@ -180,7 +180,7 @@ func normal(v reflect.Value) any {
 		if v.IsNil() {
 			return nil
 		}
-		if err, ok := v.Interface().(error); ok && v.Elem().Type() != reflect.TypeFor[*driver.Error]() {
+		if err, ok := reflect.TypeAssert[error](v); ok && v.Elem().Type() != reflect.TypeFor[*driver.Error]() {
 			return []any{err.Error(), driver.ClassOf(err)}
 		}
 		return normal(v.Elem())
@@ -249,15 +249,13 @@ func TestEveryMethodIsCovered(t *testing.T) {
 	for _, s := range wirev1.Driver_ServiceDesc.Streams {
 		calls[s.StreamName] = true
 	}
-	store := reflect.TypeFor[driver.Store]()
-	for i := range store.NumMethod() {
-		method := store.Method(i)
+	for method := range reflect.TypeFor[driver.Store]().Methods() {
 		require.True(t, calls[method.Name], "no call for %s", method.Name)
-		for j := range method.Type.NumIn() {
-			requireCrossing(t, method.Type.In(j))
+		for in := range method.Type.Ins() {
+			requireCrossing(t, in)
 		}
-		for j := range method.Type.NumOut() {
-			requireCrossing(t, method.Type.Out(j))
+		for out := range method.Type.Outs() {
+			requireCrossing(t, out)
 		}
 	}
 }
