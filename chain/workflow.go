@@ -40,6 +40,7 @@ func (c *Chain) stamp(lease driver.Token) driver.Stamp {
 func (c *Chain) Start(ctx context.Context, w Workflow) (Record, error) {
 	w.Input, w.Labels = bytes.Clone(w.Input), maps.Clone(w.Labels)
 	for {
+		v := c.view.Load()
 		t, err := driver.Start(c.stamp(driver.Token{}), w)
 		if err != nil {
 			return Record{}, driver.In(err, c.config.Name, "start", w.ID)
@@ -53,7 +54,7 @@ func (c *Chain) Start(ctx context.Context, w Workflow) (Record, error) {
 			return Record{}, err
 		}
 		// Whoever started it may have died before it reached the standbys.
-		if err := c.ensureMirrored(ctx, *stored); err == errMoved { //nolint:errorlint // it is never wrapped
+		if err := c.ensureMirrored(ctx, v, *stored); err == errMoved { //nolint:errorlint // it is never wrapped
 			continue
 		} else if err != nil {
 			return Record{}, driver.In(err, c.config.Name, "start", w.ID)
@@ -62,13 +63,17 @@ func (c *Chain) Start(ctx context.Context, w Workflow) (Record, error) {
 	}
 }
 
-// ensureMirrored is mirror within ctx.
-func (c *Chain) ensureMirrored(ctx context.Context, r Record) error {
+// ensureMirrored is mirror, within ctx, for a record that was read and not
+// written. v is a view from before it was read: if its epoch is over, the record
+// may be of a store that no longer counts, and the error is errMoved.
+func (c *Chain) ensureMirrored(ctx context.Context, v *view, r Record) error {
 	done := make(chan error, 1)
-	v := c.view.Load()
 	go func() { done <- c.mirror(v, []driver.Record{r.Clone()}) }()
 	select {
 	case err := <-done:
+		if c.view.Load().epoch.Number != v.epoch.Number {
+			return errMoved
+		}
 		return err
 	case <-ctx.Done():
 		return c.ended(ctx, "mirror", true, r.ID)
@@ -180,14 +185,16 @@ func (c *Chain) Requeue(ctx context.Context, id string) (Record, error) {
 // change makes a transition that needs no lease, anew for as long as others
 // come between. done is the status in which there is nothing left to do.
 func (c *Chain) change(ctx context.Context, verb driver.Verb, id string, done Status, transition func(driver.Stamp, Record) (driver.Transition, error)) (Record, error) {
+	v := c.view.Load()
 	r, err := c.Get(ctx, id)
 	for err == nil {
 		if r.Status == done {
-			if err := c.ensureMirrored(ctx, r); err == nil {
+			if err := c.ensureMirrored(ctx, v, r); err == nil {
 				return r, nil
 			} else if err != errMoved { //nolint:errorlint // it is never wrapped
 				return Record{}, driver.In(err, c.config.Name, string(verb), id)
 			}
+			v = c.view.Load()
 			r, err = c.Get(ctx, id)
 			continue
 		}
