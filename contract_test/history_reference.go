@@ -303,7 +303,7 @@ func (p *player) foreseesLost(seen driver.Marks) bool {
 // mayMissMarks reports whether the call touched only partitions that the caller
 // had not seen.
 func (p *player) mayMissMarks(seen driver.Marks, got answer) bool {
-	return len(p.marks) > 1 && !slices.ContainsFunc(got.receipt.Marks, func(m driver.Mark) bool {
+	return len(p.marks.With(got.receipt.Marks)) > 1 && !slices.ContainsFunc(got.receipt.Marks, func(m driver.Mark) bool {
 		return slices.ContainsFunc(seen, func(s driver.Mark) bool { return s.Partition == m.Partition })
 	})
 }
