@@ -45,8 +45,8 @@ func fill(t *testing.T, v reflect.Value, n *int) {
 	case reflect.Uint8, reflect.Uint32, reflect.Uint64:
 		v.SetUint(uint64(*n))
 	case reflect.Struct:
-		for i := range v.NumField() {
-			fill(t, v.Field(i), n)
+		for _, field := range v.Fields() {
+			fill(t, field, n)
 		}
 	case reflect.Array:
 		for i := range v.Len() {

@@ -94,11 +94,12 @@ func (e *Error) Error() string {
 		parts = append(parts, e.Store)
 	}
 	if e.Op != "" {
-		op := e.Op
+		var op strings.Builder
+		op.WriteString(e.Op)
 		for _, id := range e.IDs {
-			op += fmt.Sprintf(" %q", id)
+			fmt.Fprintf(&op, " %q", id)
 		}
-		parts = append(parts, op)
+		parts = append(parts, op.String())
 	}
 	parts = append(parts, e.Class.String())
 	if e.Detail != "" {
@@ -115,7 +116,7 @@ func (e *Error) Unwrap() error { return e.Cause }
 
 // Is reports whether target is the class of e.
 func (e *Error) Is(target error) bool {
-	c, ok := target.(Class) //nolint:errorlint // Is compares with target itself; unwrapping is the caller's part
+	c, ok := target.(Class)
 	return ok && c == e.Class
 }
 

@@ -2,7 +2,10 @@
 
 package driver
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // Guard is what the caller of a mutation knows; a store that knows better, or
 // has forgotten, refuses.
@@ -159,12 +162,12 @@ type AdvanceResponse struct {
 type Capability string
 
 const (
-	// CapChanges: the store has a change feed. Without it Changes is Unsupported.
+	// CapChanges is the change feed. Without it Changes is Unsupported.
 	CapChanges Capability = "changes"
-	// CapShared: several processes may open the same data at once. Without it a
+	// CapShared means that several processes may open the same data at once. Without it a
 	// second Open of the same data is refused with Unsupported.
 	CapShared Capability = "shared"
-	// CapDurable: what was acknowledged is still there after the driver's process
+	// CapDurable means that what was acknowledged is still there after the driver's process
 	// has been killed and opened again.
 	CapDurable Capability = "durable"
 )
@@ -212,12 +215,7 @@ type DescribeResponse struct {
 
 // Has reports whether the store declares c.
 func (d *DescribeResponse) Has(c Capability) bool {
-	for _, have := range d.Capabilities {
-		if have == c {
-			return true
-		}
-	}
-	return false
+	return slices.Contains(d.Capabilities, c)
 }
 
 // ProbeRequest is the request of [Store.Probe].
