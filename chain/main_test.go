@@ -3,9 +3,36 @@
 package chain_test
 
 import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"sync"
 	"testing"
 
 	"go.uber.org/goleak"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+// buildDir holds what the tests build; empty until they do.
+var buildDir string
+
+func TestMain(m *testing.M) {
+	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
+		if buildDir != "" {
+			_ = os.RemoveAll(buildDir)
+		}
+		os.Exit(code)
+	}))
+}
+
+// memoryPlugin builds the memory driver's plugin binary once and returns its path.
+var memoryPlugin = sync.OnceValues(func() (string, error) {
+	dir, err := os.MkdirTemp("", "chain-test-") //nolint:usetesting // it is shared by the tests
+	if err != nil {
+		return "", err
+	}
+	buildDir = dir
+	path := filepath.Join(dir, "understudy-memory")
+	cmd := exec.Command("go", "build", "-o", path, "../plugins/memory") //nolint:noctx // it belongs to no test
+	cmd.Stderr = os.Stderr
+	return path, cmd.Run()
+})
