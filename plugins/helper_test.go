@@ -19,6 +19,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/understudy-dev/understudy/driver"
+	"github.com/understudy-dev/understudy/drivers/memory"
 	"github.com/understudy-dev/understudy/plugins"
 )
 
@@ -26,6 +27,8 @@ import (
 // one of these as its first argument.
 var helpers = map[string]func(args []string){
 	"serve":        func([]string) { serve() },
+	"serve-null":   func([]string) { serveDriver(null()) },
+	"serve-memory": func([]string) { serveDriver(memory.Driver()) },
 	"serve-late":   func([]string) { <-time.After(300 * time.Millisecond); serve() },
 	"serve-mute":   func([]string) { signal.Ignore(syscall.SIGTERM); serve() },
 	"exit-0":       func([]string) { fmt.Fprintln(os.Stdout, "usage: something else") },
@@ -54,8 +57,10 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m)
 }
 
-func serve() {
-	if err := plugins.Serve(fake()); err != nil {
+func serve() { serveDriver(fake()) }
+
+func serveDriver(d driver.Driver) {
+	if err := plugins.Serve(d); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}

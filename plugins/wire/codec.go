@@ -65,9 +65,9 @@ func (codec) Marshal(v any) (mem.BufferSlice, error) {
 	if !ok {
 		return nil, fmt.Errorf("message is %T, want a proto.Message", v)
 	}
-	options := proto.MarshalOptions{UseCachedSize: true}
-	head := make([]byte, 0, options.Size(message)+1+protowire.SizeVarint(uint64(len(blob))))
-	head, err := options.MarshalAppend(head, message)
+	size := proto.Size(message) // anew: it has become smaller
+	head := make([]byte, 0, size+1+protowire.SizeVarint(uint64(len(blob))))
+	head, err := proto.MarshalOptions{UseCachedSize: true}.MarshalAppend(head, message)
 	if err != nil {
 		return nil, err
 	}
