@@ -96,7 +96,15 @@ func describeNotShared(e *env) {
 	r := c.start("a")
 	second, err := e.h.Open(e.T, e.chain)
 	if err == nil {
-		_ = closeStore(second, closeTime)
+		// Data that end with their process are not the same in another one.
+		defer func() { _ = closeStore(second, closeTime) }()
+		mine, err := c.Get(e.Context(), driver.GetRequest{IDs: []string{r.ID}})
+		require.NoError(e, err, "get")
+		theirs, err := second.Get(e.Context(), driver.GetRequest{IDs: []string{r.ID}})
+		require.NoError(e, err, "get")
+		require.Empty(e, theirs.Records, "a second store opened, and on the same data")
+		require.Equal(e, driver.Lost, driver.ClassOf(theirs.Marks.Check(mine.Marks)), "the marks of a second store, on data of its own, tell it from the first")
+		return
 	}
 	e.refused(err, driver.Unsupported)
 	c.holds(r)

@@ -7,6 +7,8 @@ import (
 	"flag"
 	"runtime"
 	"slices"
+	"sync"
+	"testing"
 	"time"
 
 	"pgregory.net/rapid"
@@ -75,6 +77,7 @@ func search(e *env, p profile, check func([]Step) error) ([]Step, error) {
 		}
 		t.Fatal("the history fails") // always the same words: other ones would be another fault for rapid
 	}
+	readyForRapid()
 	over := make(chan bool, 1)
 	go func() { // rapid ends the goroutine when it has failed
 		complete := false
@@ -116,6 +119,17 @@ func without(history []Step, i int) []Step {
 	}
 	return shorter
 }
+
+// readyForRapid lets rapid ask for the flags of tests, in programs that are none.
+var readyForRapid = sync.OnceFunc(func() {
+	if testing.Testing() {
+		return
+	}
+	testing.Init()
+	if !flag.Parsed() {
+		_ = flag.CommandLine.Parse(nil)
+	}
+})
 
 // quiet is what rapid sees of a T: what it has to say goes nowhere, since the
 // case itself reports what was found.

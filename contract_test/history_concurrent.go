@@ -52,6 +52,19 @@ type raceAnswer struct {
 	unknown  bool
 }
 
+// String returns a as it stands in a list of calls.
+func (a raceAnswer) String() string {
+	switch {
+	case a.class != 0 && a.revision == 0:
+		return a.class.String()
+	case a.class != 0:
+		return fmt.Sprintf("%s with revision %d, token %.4s", a.class, a.revision, a.token)
+	case a.revision == 0:
+		return "nothing"
+	}
+	return fmt.Sprintf("revision %d, token %.4s, applied %t", a.revision, a.token, a.applied)
+}
+
 func historyIsLinearizable(e *env) {
 	first := e.open()
 	stores := []*conn{first, e.share(first), e.share(first)}
@@ -184,7 +197,7 @@ func raceModel() porcupine.Model {
 			}
 			return raceStep(s, in, out)
 		},
-		DescribeOperation: func(input, output any) string { return fmt.Sprintf("%v -> %+v", describeCall(input), output) },
+		DescribeOperation: func(input, output any) string { return fmt.Sprintf("%s -> %v", describeCall(input), output) },
 	}
 	return nondeterministic.ToModel()
 }

@@ -95,13 +95,17 @@ func Open(ctx context.Context, o Options) (*journal.Machine, error) {
 	if logger == nil {
 		logger = slog.New(slog.DiscardHandler)
 	}
+	capabilities := []driver.Capability{driver.CapChanges}
+	if o.Name != "" {
+		capabilities = append(capabilities, driver.CapShared)
+	}
 	m := journal.Open(journal.Options{
 		Log:    log{find(o.Chain, o.Name)},
 		Logger: logger,
 		Clock:  o.Clock,
 		Describe: driver.DescribeResponse{
 			Driver: Name, Version: Version, Contract: driver.Contract,
-			Capabilities: []driver.Capability{driver.CapChanges, driver.CapShared},
+			Capabilities: capabilities,
 			Protection:   driver.Local,
 			Details:      map[string]string{"name": o.Name},
 		},
