@@ -7,6 +7,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strconv"
 	"time"
 
@@ -113,7 +114,29 @@ func (s *Store) run(ctx context.Context, sc script, shard int, g guard, suffixes
 		out, err = s.open(a, shard, g)
 		return err
 	})
+	if err == nil {
+		s.note(out.mark)
+	}
 	return out, err
+}
+
+// note keeps the mark of an answer; see foresee.
+func (s *Store) note(m driver.Mark) {
+	s.knownMu.Lock()
+	defer s.knownMu.Unlock()
+	i := slices.IndexFunc(s.known, func(k driver.Mark) bool { return k.Partition == m.Partition })
+	switch {
+	case i < 0:
+		s.known = append(s.known, m)
+	case s.known[i].Incarnation != m.Incarnation || s.known[i].Sequence < m.Sequence:
+		s.known[i] = m
+	}
+}
+
+func (s *Store) knownMarks() []driver.Mark {
+	s.knownMu.Lock()
+	defer s.knownMu.Unlock()
+	return slices.Clone(s.known)
 }
 
 // exec sends the script; a server that does not know it yet gets its text.

@@ -6,6 +6,7 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
+	"slices"
 	"sync"
 	"time"
 
@@ -91,6 +92,9 @@ func (s *Store) mutate(ctx context.Context, b batch) (driver.Receipt, []driver.V
 	if len(parts) == 1 {
 		s.send(ctx, b, &parts[0])
 	} else {
+		if err := s.foresee(ctx, b.guard, parts); err != nil {
+			return driver.Receipt{}, nil, err
+		}
 		var wg sync.WaitGroup
 		for i := range parts {
 			wg.Go(func() { s.send(ctx, b, &parts[i]) })
@@ -117,6 +121,26 @@ func (s *Store) mutate(ctx context.Context, b batch) (driver.Receipt, []driver.V
 		return driver.Receipt{}, nil, err
 	}
 	return receipt, verdicts, nil
+}
+
+// foresee checks the guard on those shards of which the caller has seen more than
+// this store has, so that a batch is not applied in part.
+func (s *Store) foresee(ctx context.Context, g guard, parts []part) error {
+	known := s.knownMarks()
+	ahead := slices.DeleteFunc(slices.Clone(g.seen), func(seen driver.Mark) bool {
+		return slices.ContainsFunc(known, func(k driver.Mark) bool {
+			return k.Partition == seen.Partition && k.Incarnation == seen.Incarnation && k.Sequence >= seen.Sequence
+		})
+	})
+	for _, seen := range ahead {
+		if !slices.ContainsFunc(parts, func(p part) bool { return p.shard == int(seen.Partition) }) {
+			continue
+		}
+		if _, err := s.run(ctx, epochScript, int(seen.Partition), guard{seen: g.seen}, nil); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // whole makes one error of those of several shards. Once a part was applied, the
@@ -213,11 +237,11 @@ func (b batch) read(p *part, verdicts []driver.Verdict) (applied bool, err error
 	return applied, nil
 }
 
-// add returns r with what one more shard answered; the time is the earliest, so
-// that what a caller takes for due is due everywhere.
+// add returns r with what one more shard answered; the time is the latest, which
+// no time in the answer is after.
 func add(r driver.Receipt, a answer) driver.Receipt {
 	r.Marks = r.Marks.With(driver.Marks{a.mark})
-	if r.Time.IsZero() || a.time.Before(r.Time) {
+	if r.Time.IsZero() || a.time.After(r.Time) {
 		r.Time = a.time
 	}
 	return r

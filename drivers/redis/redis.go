@@ -52,6 +52,9 @@ type Store struct {
 	slots       chan struct{}
 	patience    time.Duration // after which the client has certainly given up on a call
 
+	knownMu sync.Mutex
+	known   []driver.Mark // the latest of each shard
+
 	stop     context.CancelFunc // ends the sweeper and the feeds
 	stopped  context.Context    //nolint:containedctx // it ends with the store, not with a call
 	stopOnce sync.Once

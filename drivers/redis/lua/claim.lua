@@ -7,12 +7,14 @@ if no then return no end
 local token, owner, lease, limit = ARGV[4], ARGV[5], tonumber(ARGV[6]), tonumber(ARGV[7])
 local most_bytes, largest = tonumber(ARGV[8]), tonumber(ARGV[9])
 local wanted_epoch = wanted
-local values, given, repeated = {}, {}, call('GET', KEYS[6])
+local values, given, mine, repeated = {}, {}, {}, call('GET', KEYS[6])
 if repeated then
   given = cmsgpack.unpack(repeated)
   if #given > 0 then
-    for _, v in ipairs(call('HMGET', RECORDS, unpack(given))) do
-      if v and sub(v, 19, 34) == token then values[#values + 1] = sub(v, 1, -9) end
+    for i, v in ipairs(call('HMGET', RECORDS, unpack(given))) do
+      if v and sub(v, 19, 34) == token then
+        values[#values + 1], mine[given[i]] = sub(v, 1, -9), true
+      end
     end
   end
   limit = 0
@@ -21,8 +23,7 @@ elseif limit > 0 then
 end
 
 -- One place in the index for each kind and claimable status, read page by page.
-local places, mine = {}, {}
-for _, id in ipairs(given) do mine[id] = true end
+local places = {}
 local page = math.min(limit, 64) + 1
 local function fill(s)
   s.page = call('ZRANGEBYLEX', INDEX, s.low, s.high, 'LIMIT', 0, page)

@@ -30,7 +30,7 @@ func StartCluster(t testing.TB, o Options) *Cluster {
 		with := o
 		with.Config = append([]string{
 			"cluster-enabled yes",
-			"cluster-node-timeout 1000",
+			"cluster-node-timeout 5000",
 			"cluster-port " + strconv.Itoa(freePort(t)),
 			"cluster-replica-validity-factor 0",
 			"cluster-allow-replica-migration no",

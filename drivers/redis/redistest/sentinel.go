@@ -84,7 +84,7 @@ func startSentinel(t testing.TB, certs Certificates, plain bool, master *Server)
 		fmt.Sprintf("sentinel monitor %s 127.0.0.1 %d 2", MasterName, master.port),
 		"sentinel auth-user "+MasterName+" "+Admin,
 		"sentinel auth-pass "+MasterName+" "+AdminPassword,
-		"sentinel down-after-milliseconds "+MasterName+" 1000",
+		"sentinel down-after-milliseconds "+MasterName+" 5000",
 		"sentinel failover-timeout "+MasterName+" 3000",
 	))
 	t.Cleanup(func() {
