@@ -18,6 +18,10 @@ func changesCases() []Case {
 	cases := []Case{
 		{Name: "BeginNow", run: changesBegin,
 			Sentence: "With an empty cursor it begins now: the first batch is empty, comes at once and has the cursor of the present."},
+		{Name: "CallEmitOneAtATime", run: changesOneAtATime,
+			Sentence: "It calls emit from one goroutine at a time and waits for it."},
+		{Name: "EndWithTheContext", run: changesContext,
+			Sentence: "A method returns within 100 ms after ctx is done, with an error that wraps ctx's."},
 		{Name: "TellOfEachMutation", run: changesTell,
 			Sentence: "Commits, claims and merges that changed the store are changes. Change tells that a record has come to a revision."},
 		{Name: "TellOfNothingElse", run: changesNone,
@@ -32,8 +36,6 @@ func changesCases() []Case {
 			Sentence: "It calls emit from one goroutine at a time and waits for it: a slow emit slows the feed and nothing else."},
 		{Name: "ReturnTheErrorOfEmit", run: changesEmitError,
 			Sentence: "Until ctx is done or emit returns an error; it returns that error as it is."},
-		{Name: "EndWithTheContext", run: changesContext,
-			Sentence: "A method returns within 100 ms after ctx is done, with an error that wraps ctx's."},
 		{Name: "HaveRecordsIfAsked", run: changesRecords,
 			Sentence: "Records asks for the records themselves. Each is as it stands when it is read, so it may be of a later revision than the change."},
 		{Name: "CarryLargeRecords", run: changesLarge,
@@ -56,6 +58,16 @@ func changesBegin(e *env) {
 		f.awaitAll([]driver.Record{r})
 		require.Len(e, f.changes(), 1, "what happened before does not come")
 	}
+}
+
+func changesOneAtATime(e *env) {
+	c := e.open()
+	f := c.followWith(driver.ChangesRequest{}, func() { // long enough to meet another one
+		timer := time.NewTimer(10 * time.Millisecond)
+		defer timer.Stop()
+		<-timer.C
+	})
+	f.awaitAll([]driver.Record{c.start("a"), c.start("b")})
 }
 
 func changesTell(e *env) {

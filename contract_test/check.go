@@ -49,7 +49,7 @@ func attempt(ctx context.Context, h Harness, c Case, longer int) (failed bool, o
 	over := make(chan struct{})
 	go func() {
 		defer close(over)
-		defer r.guard("the case")
+		defer guard(r, "the case")
 		c.run(e)
 	}()
 	select {
@@ -122,10 +122,10 @@ func (r *recorder) outcome() (failed bool, output string) {
 	return r.failed, r.output.String()
 }
 
-// guard makes a panic a failure.
-func (r *recorder) guard(what string) {
+// guard makes a panic a failure of t.
+func guard(t T, what string) {
 	if p := recover(); p != nil {
-		r.Errorf("%s panicked: %v\n%s", what, p, debug.Stack())
+		t.Errorf("%s panicked: %v\n%s", what, p, debug.Stack())
 	}
 }
 
@@ -144,7 +144,7 @@ func (r *recorder) runCleanups() {
 
 		var wg sync.WaitGroup
 		wg.Go(func() {
-			defer r.guard("a cleanup")
+			defer guard(r, "a cleanup")
 			last()
 		})
 		wg.Wait()

@@ -101,6 +101,7 @@ func cursorEach(e *env) {
 			if len(b.Changes) == 0 {
 				return nil
 			}
+			require.NotEqual(e, cursor, b.Cursor, "the cursor moves on with the changes")
 			all = append(all, b.Changes...)
 			cursor = b.Cursor
 			return errStop

@@ -121,7 +121,7 @@ func (e *env) closeAll(d time.Duration) {
 // eventually waits until the condition gives nil.
 func (e *env) eventually(what string, condition func() error) {
 	e.Helper()
-	limit := time.NewTimer(e.h.timeout() / 2)
+	limit := time.NewTimer(e.h.timeout() / 3)
 	defer limit.Stop()
 	tick := time.NewTicker(pollEvery)
 	defer tick.Stop()
@@ -133,7 +133,7 @@ func (e *env) eventually(what string, condition func() error) {
 		select {
 		case <-tick.C:
 		case <-limit.C:
-			require.NoError(e, err, "waited %s: %s", e.h.timeout()/2, what)
+			require.NoError(e, err, "waited %s: %s", e.h.timeout()/3, what)
 		case <-e.Context().Done():
 			require.NoError(e, err, "the time is up: %s", what)
 		}
@@ -171,7 +171,10 @@ func (e *env) all(n int, f func(i int) error) {
 	var wg sync.WaitGroup
 	for i := range n {
 		errs[i] = errors.New("it has failed") // unless it comes to its end
-		wg.Go(func() { errs[i] = f(i) })
+		wg.Go(func() {
+			defer guard(e.T, "a call")
+			errs[i] = f(i)
+		})
 	}
 	wg.Wait()
 	for i, err := range errs {

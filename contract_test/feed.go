@@ -45,6 +45,7 @@ func (c *conn) followWith(req driver.ChangesRequest, during func()) *feed {
 	c.e.Cleanup(f.end)
 	go func() {
 		defer close(f.over)
+		defer guard(c.e.T, "a feed")
 		f.err = c.Changes(ctx, req, func(b driver.ChangeBatch) error {
 			if f.inEmit.Add(1) > 1 {
 				f.e.Errorf("emit was called while another call of it was running")

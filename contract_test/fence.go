@@ -134,7 +134,8 @@ func fenceExact(e *env) {
 		var sent atomic.Int64
 		for i, c := range conns {
 			writers.Go(func() {
-				for n := 0; ; n++ {
+				defer guard(e.T, "a writer")
+				for n := range 300 { // more than are on their way when the fence comes
 					id := fmt.Sprintf("round-%d-%d-%d", round, i, n)
 					if done := writeOld(e.Context(), c, round, id); done {
 						return

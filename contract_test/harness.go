@@ -67,7 +67,7 @@ type Harness struct {
 	Excuse map[string]string
 
 	// Timeout is how long a case may take; 0 means 30 s. Waits for a condition give
-	// up after half of it.
+	// up after a third of it.
 	Timeout time.Duration
 }
 

@@ -54,7 +54,7 @@ func Cases() []Case {
 		claimCases(), claimOrderCases(), leaseCases(), stepCases(), endCases(),
 		readCases(), mergeCases(), changesCases(), cursorCases(),
 		epochCases(), fenceCases(), rollbackCases(), retentionCases(),
-		contextCases(), closeCases(), aliasCases(), concurrentCases(), isolationCases(),
+		contextCases(), closeCases(), aliasCases(), concurrentCases(), isolationCases(), historyCases(),
 	)
 }
 

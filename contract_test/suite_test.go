@@ -3,6 +3,8 @@
 package contracttest_test
 
 import (
+	"maps"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -50,6 +52,16 @@ func (m *models) advance(_ contracttest.T, name string, by time.Duration) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	c.ahead += by
+}
+
+// eraseAll empties all stores, as the end of their process would.
+func (m *models) eraseAll() {
+	m.mu.Lock()
+	all := slices.Collect(maps.Values(m.chains))
+	m.mu.Unlock()
+	for _, c := range all {
+		c.model.Erase()
+	}
 }
 
 // harness returns one on m, in which every store is wrapped.
