@@ -56,8 +56,11 @@ func (l *Log) ReadAll(q AllQuery) (AllPage, error) {
 func start(c *bbolt.Cursor, q AllQuery) (k, v []byte, err error) {
 	k, v = c.Seek(key(q.From))
 	found := k != nil && binary.BigEndian.Uint64(k) == q.From
-	if q.Exact && q.From != 0 && !found && (k != nil || q.Backward && q.From != end(c)) {
-		return nil, nil, ErrPosition
+	if q.Exact && q.From != 0 && !found {
+		if last := end(c); q.From < last || q.Backward && q.From > last {
+			return nil, nil, ErrPosition
+		}
+		k, v = nil, nil // the search for the end has moved the cursor
 	}
 	if !q.Backward {
 		return k, v, nil
