@@ -151,12 +151,19 @@ func TestSockets(t *testing.T) {
 func TestStaleSocketsAreSwept(t *testing.T) {
 	tmp := shortDir(t)
 	t.Setenv("TMPDIR", tmp)
-	stale, used, young := filepath.Join(tmp, "understudy-1"), filepath.Join(tmp, "understudy-2"), filepath.Join(tmp, "understudy-3")
+	stale, used, young := filepath.Join(tmp, "understudy-sockets-1"), filepath.Join(tmp, "understudy-sockets-2"), filepath.Join(tmp, "understudy-sockets-3")
 	for _, dir := range []string{stale, used, young} {
 		require.NoError(t, os.MkdirAll(filepath.Join(dir, "plugin-dir1"), 0o700))
 	}
 	for _, dir := range []string{stale, used} {
 		require.NoError(t, os.WriteFile(filepath.Join(dir, "lock"), nil, 0o600))
+	}
+	others, empty := filepath.Join(tmp, "understudy-sockets-4"), filepath.Join(tmp, "understudy-sockets-5")
+	require.NoError(t, os.MkdirAll(filepath.Join(others, "work"), 0o700))
+	require.NoError(t, os.Mkdir(empty, 0o700))
+	for _, dir := range []string{others, empty} {
+		long := time.Now().Add(-time.Hour)
+		require.NoError(t, os.Chtimes(dir, long, long))
 	}
 	lock, err := os.Open(filepath.Join(used, "lock"))
 	require.NoError(t, err)
@@ -167,6 +174,8 @@ func TestStaleSocketsAreSwept(t *testing.T) {
 	require.NoDirExists(t, stale)
 	require.DirExists(t, used, "its host lives")
 	require.DirExists(t, young, "it is being made")
+	require.DirExists(t, others, "it has no lock and is not empty: somebody else's")
+	require.NoDirExists(t, empty)
 }
 
 func TestClose(t *testing.T) {

@@ -14,7 +14,7 @@ import (
 )
 
 const (
-	socketPrefix = "understudy-"
+	socketPrefix = "understudy-sockets-"
 	socketLock   = "lock"
 	// A socket's path has at most 107 bytes. go-plugin puts a folder and a socket
 	// with random names of up to 20 and 16 bytes into ours.
@@ -42,7 +42,7 @@ func newSocketDir() (*socketDir, error) {
 	if err != nil {
 		return nil, fmt.Errorf("make a folder for the plugin's socket: %w", err)
 	}
-	lock, err := lockDir(path, os.O_CREATE)
+	lock, err := newLock(path)
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("lock the folder of the plugin's socket: %w", err), os.RemoveAll(path))
 	}
@@ -53,9 +53,23 @@ func (d *socketDir) remove() error {
 	return errors.Join(os.RemoveAll(d.path), d.lock.Close())
 }
 
-// lockDir takes the lock of a folder, which is free once its host has gone.
-func lockDir(path string, flags int) (*os.File, error) {
-	lock, err := os.OpenFile(filepath.Join(path, socketLock), os.O_RDWR|unix.O_NOFOLLOW|flags, 0o600)
+// newLock makes the lock of a new folder. It appears there locked, so that nobody
+// takes the folder for one that was left behind.
+func newLock(path string) (*os.File, error) {
+	const unnamed = socketLock + ".new"
+	lock, err := lockFile(path, unnamed, os.O_CREATE|os.O_EXCL)
+	if err != nil {
+		return nil, err
+	}
+	if err := os.Rename(filepath.Join(path, unnamed), filepath.Join(path, socketLock)); err != nil {
+		return nil, errors.Join(err, lock.Close())
+	}
+	return lock, nil
+}
+
+// lockFile takes the lock of a folder, which is free once its host has gone.
+func lockFile(path, name string, flags int) (*os.File, error) {
+	lock, err := os.OpenFile(filepath.Join(path, name), os.O_RDWR|unix.O_NOFOLLOW|flags, 0o600)
 	if err != nil {
 		return nil, err
 	}
@@ -74,13 +88,13 @@ func sweepSockets(base string) {
 		if err != nil || !info.IsDir() || !ownedByUs(info) {
 			continue
 		}
-		lock, err := lockDir(path, 0)
+		lock, err := lockFile(path, socketLock, 0)
 		switch {
 		case err == nil:
 			_ = os.RemoveAll(path)
 			_ = lock.Close()
-		case errors.Is(err, os.ErrNotExist) && time.Since(info.ModTime()) > socketDirGrace:
-			_ = os.RemoveAll(path)
+		case errors.Is(err, os.ErrNotExist) && time.Since(info.ModTime()) > socketDirGrace: // it is empty, or somebody else's
+			_ = os.Remove(path)
 		}
 	}
 }
