@@ -135,5 +135,8 @@ func Millis(t time.Time) time.Time {
 // sortedLabels returns the keys of labels in order, for encodings that must not
 // depend on the order of a map.
 func sortedLabels(labels map[string]string) []string {
+	if len(labels) == 0 {
+		return nil // most records have none, and this is on the way of each
+	}
 	return slices.Sorted(maps.Keys(labels))
 }

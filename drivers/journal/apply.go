@@ -52,7 +52,7 @@ func (r *replica) admit(pos Position, e *Event, rec *driver.Record, slot uint32,
 		err = r.epoch.AdmitMerge(e.Origin.Epoch)
 		store = err == nil && (stored == nil || driver.Compare(rec, stored) > 0)
 	} else {
-		first := e.Kind != Claimed || r.claimant(pos, e, rec, slot)
+		first := e.Kind != Claimed || !r.stale(pos, e) && r.claimant(pos, e, rec, slot)
 		if err = r.epoch.Admit(e.Origin.Epoch); err == nil && !first {
 			err = errStale
 		}
@@ -69,7 +69,7 @@ func (r *replica) admit(pos Position, e *Event, rec *driver.Record, slot uint32,
 	switch {
 	case !r.decidable(e):
 		return false, errUndecided
-	case stale(pos, e) || r.ghosts.ids[rec.ID].removed > e.Origin.After:
+	case r.stale(pos, e) || r.ghosts.ids[rec.ID].removed > e.Origin.After:
 		return false, errStale
 	}
 	return true, nil
@@ -83,8 +83,8 @@ func complete(rec, base *driver.Record) []byte {
 	return data
 }
 
-// repeat applies a Compacted event. On a replica that is exact it changes no
-// record; to one that started later it brings the record.
+// repeat applies a Compacted event. It changes no record of a replica that knows
+// what is stored; to one that started too late for that it brings the record.
 func (r *replica) repeat(pos Position, e *Event) driver.Verdict {
 	rec, err := driver.DecodeRecord(e.Data)
 	switch {
@@ -92,7 +92,7 @@ func (r *replica) repeat(pos Position, e *Event) driver.Verdict {
 		return driver.Verdict{Err: err}
 	case !r.ready || !r.decidable(e):
 		return driver.Verdict{Err: errUndecided}
-	case stale(pos, e):
+	case r.stale(pos, e):
 		return driver.Verdict{Err: errStale}
 	}
 	known := min(e.Origin.After, r.checkpoint)
@@ -108,7 +108,7 @@ func (r *replica) repeat(pos Position, e *Event) driver.Verdict {
 	if entry.touch > e.Origin.After {
 		return driver.Verdict{Err: errStale}
 	}
-	if !r.exact {
+	if driver.Compare(&rec, &stored) != 0 { // only while it is not certain what is stored
 		r.table.replace(slot, &stored, &rec, e.Data)
 	}
 	r.table.setKnown(entry, max(entry.known, known))
@@ -127,7 +127,7 @@ func (r *replica) expire(pos Position, e *Event) driver.Verdict {
 	entry := r.table.at(slot)
 	touched := entry.touch > e.Origin.After
 	entry.touch = pos + 1
-	if touched || stale(pos, e) {
+	if touched || r.stale(pos, e) {
 		return driver.Verdict{Err: errStale}
 	}
 	r.table.remove(slot, &stored)

@@ -207,11 +207,8 @@ func uncertain(err error) error {
 
 // take sends events through the log in as many appends as they need, one after
 // the other so that they keep their order, and returns their verdicts. An origin
-// without After is given the present one.
+// without After is given the one of the moment when they are sent.
 func (m *Machine) take(ctx context.Context, o Origin, events []Event) ([]driver.Verdict, error) {
-	if o.After == 0 {
-		o.After = Position(m.next.Load())
-	}
 	verdicts := make([]driver.Verdict, len(events))
 	part := make([]Event, 0, len(events))
 	where := make([]int, 0, len(events))

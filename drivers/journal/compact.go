@@ -4,6 +4,7 @@ package journal
 
 import (
 	"context"
+	"math/rand/v2"
 	"time"
 
 	"github.com/understudy-dev/understudy/driver"
@@ -16,23 +17,108 @@ const keptClaims = 2048
 // records that were changed while they were repeated.
 const compactRounds = 64
 
-// compact repeats what a replica needs at the end of the log and truncates the
-// rest. Several machines may do so at once: each event decides by its position
-// whether it counts.
-func (m *Machine) compact(ctx context.Context) error {
-	began := time.Now()
-	target, err := m.checkpoint(ctx)
-	if err != nil || target == 0 {
-		return err
+// compactAgain is how long a machine waits after a compaction that failed.
+const compactAgain = 2 * time.Second
+
+// stage is what the log needs next. A compaction begins with a checkpoint; once
+// the window has passed, all that is needed is repeated and the rest cut off.
+// Whichever machine comes first does each part, so none has to outlive it.
+type stage uint8
+
+const (
+	nothing stage = iota
+	begin
+	finish
+	cut
+)
+
+// stage returns what the log needs. The caller holds m.mu.
+func (m *Machine) stage() stage {
+	r := m.replica
+	first := m.state.first
+	switch {
+	case m.state.phase != serving:
+		return nothing
+	case r.truncated > first:
+		return cut
+	case r.checkpoint > first && r.next > r.checkpoint+r.window:
+		return finish
+	case r.checkpoint <= first && r.next > first+Position(2*r.table.live+m.opts.Slack):
+		return begin
 	}
-	repeated := 0
-	for range compactRounds {
-		n, err := m.repeatClaims(ctx, target)
+	return nothing
+}
+
+// compact does what the log needs. Several machines may do so at once: each event
+// decides by its position whether it counts.
+func (m *Machine) compact(ctx context.Context) error {
+	for {
+		m.mu.Lock()
+		stage, target := m.stage(), m.replica.checkpoint
+		m.state.compacting = stage != nothing
+		m.mu.Unlock()
+		if stage == nothing {
+			return nil
+		}
+		if !m.pause(ctx) {
+			return nil
+		}
+		m.mu.RLock()
+		still := m.stage() == stage && m.replica.checkpoint == target
+		m.mu.RUnlock()
+		var err error
+		switch {
+		case !still: // another machine was faster
+		case stage == begin:
+			err = m.beginCompaction(ctx)
+		case stage == finish:
+			err = m.finishCompaction(ctx, target)
+		default:
+			err = m.cut(ctx)
+		}
 		if err != nil {
 			return err
 		}
-		more, err := m.repeatRecords(ctx, target)
-		repeated += n + more
+	}
+}
+
+// pause waits for a moment, so that of several machines mostly one goes on.
+func (m *Machine) pause(ctx context.Context) bool {
+	timer := time.NewTimer(rand.N(m.opts.Tidy)) //nolint:gosec // spreads the machines of a log
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// beginCompaction writes a checkpoint.
+func (m *Machine) beginCompaction(ctx context.Context) error {
+	m.mu.RLock()
+	after := m.replica.next
+	e, err := carrying(Checkpointed, Checkpoint{Incarnation: m.replica.incarnation, Epoch: m.replica.epoch})
+	m.mu.RUnlock()
+	if err != nil {
+		return err
+	}
+	_, err = m.take(ctx, Origin{After: after}, []Event{e})
+	return err
+}
+
+// finishCompaction repeats what is not known from target on and truncates the log
+// there.
+func (m *Machine) finishCompaction(ctx context.Context, target Position) error {
+	began := time.Now()
+	repeated := 0
+	for range compactRounds {
+		claims, err := m.repeatClaims(ctx, target)
+		if err != nil {
+			return err
+		}
+		records, err := m.repeatRecords(ctx, target)
+		repeated += claims + records
 		if err != nil {
 			return err
 		}
@@ -45,9 +131,6 @@ func (m *Machine) compact(ctx context.Context) error {
 			return err
 		}
 		if verdicts[0].Applied {
-			if err := m.log.Truncate(ctx, target); err != nil {
-				return err
-			}
 			m.logger.Info("the journal was compacted", "before", target, "repeated", repeated, "took", time.Since(began))
 			return nil
 		}
@@ -55,49 +138,55 @@ func (m *Machine) compact(ctx context.Context) error {
 	return &driver.Error{Class: driver.Unavailable, Op: "compact", Detail: "records changed faster than they could be repeated"}
 }
 
-// checkpoint begins a compaction and returns the position that the log may be
-// truncated before once everything is repeated; 0 if somebody else came between.
-func (m *Machine) checkpoint(ctx context.Context) (Position, error) {
+// cut removes from the log what is no longer needed.
+func (m *Machine) cut(ctx context.Context) error {
 	m.mu.RLock()
-	after := m.replica.next
-	e, err := carrying(Checkpointed, Checkpoint{Incarnation: m.replica.incarnation, Epoch: m.replica.epoch})
+	before := m.replica.truncated
 	m.mu.RUnlock()
-	if err != nil {
-		return 0, err
+	if err := m.log.Truncate(ctx, before); err != nil {
+		return err
 	}
-	verdicts, err := m.take(ctx, Origin{After: after}, []Event{e})
-	if err != nil || !verdicts[0].Applied {
-		return 0, err
-	}
-	return after, nil
+	m.mu.Lock()
+	m.state.first = max(m.state.first, before)
+	m.mu.Unlock()
+	return nil
 }
 
-// repeatRecords repeats the records that are not known from target on.
+// repeatRecords repeats the records that are not known from target on. It begins
+// anywhere, so that several machines share the work rather than doing it twice.
 func (m *Machine) repeatRecords(ctx context.Context, target Position) (int, error) {
-	repeated := 0
-	for slot := uint32(0); ; {
-		events, after, next := m.stragglers(slot, target)
-		if len(events) > 0 {
-			if _, err := m.take(ctx, Origin{After: after}, events); err != nil {
-				return repeated, err
-			}
-			repeated += len(events)
-		}
-		if next == noSlot {
-			return repeated, nil
-		}
-		slot = next
+	m.mu.RLock()
+	slots := m.replica.table.used
+	m.mu.RUnlock()
+	if slots == 0 {
+		return 0, nil
 	}
+	repeated := 0
+	middle := rand.N(slots) //nolint:gosec // spreads the machines of a log
+	for _, part := range [][2]uint32{{middle, noSlot}, {0, middle}} {
+		for slot := part[0]; slot < part[1]; {
+			events, after, next := m.stragglers(slot, part[1], target)
+			if len(events) > 0 {
+				if _, err := m.take(ctx, Origin{After: after}, events); err != nil {
+					return repeated, err
+				}
+				repeated += len(events)
+			}
+			slot = next
+		}
+	}
+	return repeated, nil
 }
 
-// stragglers returns events that repeat records from a slot on which are not known
-// from target on, and the slot to go on from; noSlot after the last.
-func (m *Machine) stragglers(slot uint32, target Position) (events []Event, after Position, next uint32) {
+// stragglers returns events that repeat records in the slots from slot to end which
+// are not known from target on, and the slot to go on from; noSlot after the last.
+func (m *Machine) stragglers(slot, end uint32, target Position) (events []Event, after Position, next uint32) {
 	m.mu.RLock()
 	defer m.mu.RUnlock()
 	t := m.replica.table
+	end = min(end, t.used)
 	size := 0
-	for end := min(t.used, slot+scan); slot < end; slot++ {
+	for stop := min(end, slot+scan); slot < stop; slot++ {
 		e := t.at(slot)
 		if e.data == nil || e.known >= target {
 			continue
@@ -107,7 +196,7 @@ func (m *Machine) stragglers(slot uint32, target Position) (events []Event, afte
 		}
 		events = append(events, Event{Kind: Compacted, Data: e.data})
 	}
-	if slot >= t.used {
+	if slot >= end {
 		slot = noSlot
 	}
 	return events, m.replica.next, slot
@@ -115,15 +204,8 @@ func (m *Machine) stragglers(slot uint32, target Position) (events []Event, afte
 
 // repeatClaims repeats the tokens of claims that are not known from target on.
 func (m *Machine) repeatClaims(ctx context.Context, target Position) (int, error) {
-	m.mu.RLock()
-	after := m.replica.next
-	var kept []KeptClaim
-	for token, c := range m.replica.claims {
-		if c.known < target {
-			kept = append(kept, KeptClaim{Token: token, Until: c.until})
-		}
-	}
-	m.mu.RUnlock()
+	after := Position(m.next.Load())
+	kept := m.claimsBefore(target)
 	for start := 0; start < len(kept); start += keptClaims {
 		e, err := carrying(ClaimsKept, Claims{Claims: kept[start:min(len(kept), start+keptClaims)]})
 		if err != nil {
@@ -134,4 +216,17 @@ func (m *Machine) repeatClaims(ctx context.Context, target Position) (int, error
 		}
 	}
 	return len(kept), nil
+}
+
+// claimsBefore returns the claims that are not known from target on.
+func (m *Machine) claimsBefore(target Position) []KeptClaim {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	var kept []KeptClaim
+	for token, c := range m.replica.claims {
+		if c.known < target {
+			kept = append(kept, KeptClaim{Token: token, Until: c.until})
+		}
+	}
+	return kept
 }

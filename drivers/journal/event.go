@@ -15,8 +15,9 @@ import (
 type Position uint64
 
 // Window is how many positions may lie between an event and what its author knew
-// of the log. An author that was slower than that is told so and writes anew.
-const Window = 1 << 16
+// of the log. An author that was slower than that is told so and writes anew. It is
+// also how many events the log holds at least beyond those that are needed.
+const Window = 1 << 13
 
 // Kind says what an event is. The numbers are fixed for ever: logs may store
 // them.

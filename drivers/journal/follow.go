@@ -33,7 +33,8 @@ type state struct {
 	branched uint64   // the incarnation whose history was replaced under us
 	logged   time.Time
 	expiry   int64 // what the keeper waits for, in milliseconds since 1970; 0: nothing
-	crowded  bool  // the keeper knows that the log is to be compacted
+	// compacting: the keeper is at it, or has failed and waits for its next attempt.
+	compacting bool
 }
 
 const (
@@ -204,6 +205,7 @@ func (m *Machine) arrive() {
 			m.logger.Info("the journal is applied", "events", s.target-s.from, "records", r.table.live, "position", r.next)
 		}
 		s.phase, s.err, s.branched = serving, nil, 0
+		r.settled = true
 	case s.phase != broken || r.next < s.target:
 		s.phase = starting
 		if now := time.Now(); now.Sub(s.logged) >= logEvery {

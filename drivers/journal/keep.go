@@ -50,22 +50,18 @@ func (m *Machine) chores() time.Duration {
 		m.logger.Warn("finished records were not let go", "error", err)
 		return time.Second
 	}
-	if m.crowded() {
-		if err := m.compact(m.ctx); err != nil {
-			m.logger.Warn("the journal was not compacted", "error", err)
-			return min(next, 5*time.Second)
-		}
+	if err := m.compact(m.ctx); err != nil {
+		m.logger.Warn("the journal was not compacted", "error", err)
+		return min(next, compactAgain)
 	}
 	return next
 }
 
 // wakeKeeper wakes the keeper if it has something new to do. The caller holds m.mu.
 func (m *Machine) wakeKeeper() {
-	r := m.replica
-	if q := r.table.expiry.items; len(q) > 0 && (m.state.expiry == 0 || q[0].at < m.state.expiry) {
-		m.nudge()
-	}
-	if m.state.branched != 0 || m.length() > m.allowed() && !m.state.crowded {
+	q := m.replica.table.expiry.items
+	sooner := len(q) > 0 && (m.state.expiry == 0 || q[0].at < m.state.expiry)
+	if sooner || m.state.branched != 0 || m.stage() != nothing && !m.state.compacting {
 		m.nudge()
 	}
 }
@@ -136,23 +132,4 @@ func withDetail(details map[string]string, key string, value any) map[string]str
 	}
 	details[key] = fmt.Sprint(value)
 	return details
-}
-
-// length is how many events a replay takes. The caller holds m.mu.
-func (m *Machine) length() Position {
-	return m.replica.next - min(m.replica.next, max(m.state.first, m.replica.truncated))
-}
-
-// allowed is how many events the log may hold before it is compacted. The caller
-// holds m.mu.
-func (m *Machine) allowed() Position {
-	return 2*Position(m.replica.table.live+len(m.replica.claims)/keptClaims) + Position(m.opts.Slack)
-}
-
-// crowded reports whether the log should be compacted by this machine.
-func (m *Machine) crowded() bool {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.state.crowded = m.state.phase == serving && m.length() > m.allowed()
-	return m.state.crowded
 }

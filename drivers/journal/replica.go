@@ -11,13 +11,16 @@ import (
 // replica is what all followers of a log compute alike: a pure function of the
 // events from start on. It is guarded by the machine's lock.
 type replica struct {
+	window Position // [Window]
 	begun bool     // something was applied
 	start Position // of the first event applied
 	next  Position // of the next event to apply
 	last  Place    // where to resume
 
 	ready bool // the beginning of the log, or a checkpoint, was seen: events can be decided
-	exact bool // the table equals that of replicas that started earlier
+	exact bool // it began where the log may begin: at the end of the log the table equals that of any other replica
+	// settled: it has caught up since, so that what it decides is decided for good.
+	settled bool
 
 	incarnation uint64
 	epoch       driver.Epoch
@@ -33,6 +36,7 @@ type replica struct {
 
 func newReplica(feedLength int) *replica {
 	return &replica{
+		window: Window,
 		table:  newTable(),
 		claims: map[driver.Token]claim{},
 		ghosts: ghosts{ids: map[string]ghost{}},
@@ -55,7 +59,7 @@ func (r *replica) apply(pos Position, e *Event) driver.Verdict {
 	if !r.begun {
 		r.begun, r.start = true, pos
 	}
-	r.ghosts.prune(pos)
+	r.ghosts.prune(pos, r.window)
 	v := r.decide(pos, e)
 	r.next = pos + 1
 	r.last = Place{Next: r.next, Batch: e.Origin.Batch.ID, Index: e.Index}
@@ -78,7 +82,7 @@ func (r *replica) decide(pos Position, e *Event) driver.Verdict {
 		return r.check(pos, e)
 	case ClaimsKept:
 		kept, err := carried[Claims](e)
-		if err == nil && r.ready && r.decidable(e) {
+		if err == nil && r.ready && r.decidable(e) && !r.stale(pos, e) {
 			r.keepClaims(e, kept)
 		}
 		return driver.Verdict{Err: err}
@@ -95,7 +99,7 @@ func (r *replica) decide(pos Position, e *Event) driver.Verdict {
 func (r *replica) decidable(e *Event) bool { return e.Origin.After >= r.start }
 
 // stale reports whether the event stands too far from what its author knew.
-func stale(pos Position, e *Event) bool { return pos > e.Origin.After+Window }
+func (r *replica) stale(pos Position, e *Event) bool { return pos > e.Origin.After+r.window }
 
 // create applies a Created event.
 func (r *replica) create(pos Position, e *Event) driver.Verdict {
@@ -106,7 +110,8 @@ func (r *replica) create(pos Position, e *Event) driver.Verdict {
 	r.touch = pos + 1
 	switch {
 	case c.Replaces == 0 && pos == r.start && pos == e.Origin.After:
-		r.incarnation, r.ready, r.exact, r.checkpoint = c.Incarnation, true, true, pos
+		r.incarnation, r.checkpoint = c.Incarnation, pos
+		r.ready, r.exact, r.settled = true, true, true
 	case r.ready && c.Replaces != 0 && c.Replaces == r.incarnation:
 		r.incarnation = c.Incarnation
 	default:
@@ -140,7 +145,7 @@ func (r *replica) check(pos Position, e *Event) driver.Verdict {
 		return driver.Verdict{Err: err}
 	case !r.decidable(e):
 		return driver.Verdict{Err: errUndecided}
-	case stale(pos, e) || r.touch > e.Origin.After:
+	case r.stale(pos, e) || r.touch > e.Origin.After:
 		return driver.Verdict{Err: errStale}
 	}
 	r.incarnation, r.epoch, r.ready = c.Incarnation, c.Epoch, true
@@ -149,7 +154,9 @@ func (r *replica) check(pos Position, e *Event) driver.Verdict {
 	return driver.Verdict{Applied: true}
 }
 
-// truncate applies a Truncated event.
+// truncate applies a Truncated event. It does not count before the window has
+// passed: later events whose authors knew less than up to the truncation are then
+// stale for all, also for replicas that could not decide them.
 func (r *replica) truncate(pos Position, e *Event) driver.Verdict {
 	t, err := carried[Truncation](e)
 	switch {
@@ -157,11 +164,13 @@ func (r *replica) truncate(pos Position, e *Event) driver.Verdict {
 		return driver.Verdict{Err: err}
 	case !r.ready:
 		return driver.Verdict{Err: errUndecided}
-	case t.Before > r.checkpoint || r.knownFrom() < t.Before:
+	case t.Before > r.checkpoint || r.knownFrom() < t.Before || pos <= t.Before+r.window:
 		return driver.Verdict{Err: errStale}
 	}
 	r.truncated = max(r.truncated, t.Before)
-	if !r.exact && t.Before >= r.start {
+	if !r.settled && t.Before >= r.start {
+		// Replicas that began earlier may have refused this very event and accepted a
+		// later one, up to which the changes are not certain.
 		r.exact = true
 		r.feed.reset(pos + 1)
 	}

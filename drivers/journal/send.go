@@ -20,6 +20,10 @@ type sender struct {
 	inFlight int
 	flights  map[driver.Token]*flight // by batch
 	closed   bool
+
+	// local lets appends to a local log go one by one, so that what they know of the
+	// log is fresh when they arrive.
+	local sync.Mutex
 }
 
 // call is one append's worth of events on its way through the log. Its fields are
@@ -50,12 +54,16 @@ type flight struct {
 // certainly were not.
 func (s *sender) send(ctx context.Context, events []Event, size int) ([]driver.Verdict, error) {
 	c := &call{events: events, size: size, done: make(chan struct{})}
+	limits := &s.machine.limits
+	if limits.Local {
+		s.local.Lock()
+		defer s.local.Unlock()
+	}
 	s.mu.Lock()
 	if s.closed {
 		s.mu.Unlock()
 		return nil, errClosed()
 	}
-	limits := &s.machine.limits
 	switch {
 	case limits.Local:
 		flight, batch := s.depart([]*call{c})
@@ -146,6 +154,9 @@ func (s *sender) depart(calls []*call) (*flight, []Event) {
 	}
 	for _, c := range calls {
 		c.flight = f
+		if origin := c.events[0].Origin; origin.After == 0 { // all events of a call share it
+			origin.After = Position(s.machine.next.Load())
+		}
 		if len(calls) > 1 {
 			events = append(events, c.events...)
 		}

@@ -40,8 +40,8 @@ func (g *ghosts) touch(id string, at Position, removed bool) {
 }
 
 // prune forgets what lies further back than the window from the event at pos.
-func (g *ghosts) prune(pos Position) {
-	for g.head < len(g.marks) && g.marks[g.head].at+Window < pos {
+func (g *ghosts) prune(pos, window Position) {
+	for g.head < len(g.marks) && g.marks[g.head].at+window < pos {
 		m := g.marks[g.head]
 		if g.ids[m.id].touch <= m.at {
 			delete(g.ids, m.id)
