@@ -1,0 +1,149 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package host is what ties the recorder to the chain: it starts a workflow for each call, and works on workflows by
+// doing the job's steps with a save point after each.
+package host
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/understudy-dev/understudy/chain"
+	"github.com/understudy-dev/understudy/driver"
+	"github.com/understudy-dev/understudy/examples/recorder/internal/job"
+)
+
+// Kind is the kind of the recorder's workflows.
+const Kind = "recording"
+
+// Handler works on the workflow of one line of the call-detail file. A call that can never be processed ends its
+// workflow as failed, with the reason. saved is told how long each save point took; it may be nil.
+func Handler(j *job.Job, saved func(time.Duration)) chain.Handler {
+	return func(ctx context.Context, h *chain.Handle) ([]byte, error) {
+		var entry job.Entry
+		if err := json.Unmarshal(h.Input(), &entry); err != nil {
+			return nil, chain.Permanent(fmt.Errorf("the input of %s is no line of a call-detail file: %w", h.ID(), err))
+		}
+		save := func(ctx context.Context, step string, state []byte) error {
+			began := time.Now()
+			err := h.Save(ctx, step, state)
+			if saved != nil {
+				saved(time.Since(began))
+			}
+			return err
+		}
+		output, err := j.Run(ctx, entry, h.Step(), h.State(), save)
+		if _, rejected := errors.AsType[*job.Rejection](err); rejected {
+			return nil, chain.Permanent(err)
+		}
+		return output, err
+	}
+}
+
+// Intake reads a call-detail file and starts a workflow for each line.
+type Intake struct {
+	Chain   *chain.Chain
+	Zone    *time.Location
+	Callers int           // lines at once; 0: 1
+	Pace    time.Duration // least time from one line to the next; 0: as fast as possible
+
+	mu      sync.Mutex
+	lines   int
+	longest time.Duration
+}
+
+// Run starts a workflow for each line. A second run over the same file starts nothing anew. It stops at the first error.
+func (in *Intake) Run(ctx context.Context, master io.Reader) error {
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(max(in.Callers, 1))
+	for entry, err := range job.Entries(master, in.Zone) {
+		if err != nil {
+			return errors.Join(fmt.Errorf("read the call-detail file: %w", err), group.Wait())
+		}
+		if ctx.Err() != nil {
+			break
+		}
+		group.Go(func() error { return in.start(ctx, &entry) })
+		if in.Pace > 0 {
+			wait(ctx, in.Pace)
+		}
+	}
+	return group.Wait()
+}
+
+func (in *Intake) start(ctx context.Context, entry *job.Entry) error {
+	input, err := json.Marshal(entry)
+	if err != nil {
+		return fmt.Errorf("encode line %d: %w", entry.Line, err)
+	}
+	began := time.Now()
+	_, err = in.Chain.Start(ctx, chain.Workflow{ID: entry.ID(), Kind: Kind, Input: input})
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	in.longest = max(in.longest, time.Since(began))
+	if err != nil {
+		return fmt.Errorf("line %d: %w", entry.Line, err)
+	}
+	in.lines++
+	return nil
+}
+
+// Progress returns how many lines are started, and the longest that one took.
+func (in *Intake) Progress() (lines int, longest time.Duration) {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	return in.lines, in.longest
+}
+
+func wait(ctx context.Context, d time.Duration) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+}
+
+// Workflows returns all workflows of the recorder. It begins anew when the chain moves to another link meanwhile.
+func Workflows(ctx context.Context, c *chain.Chain, statuses ...chain.Status) ([]chain.Record, error) {
+	var all []chain.Record
+	f := chain.Filter{Kinds: []string{Kind}, Statuses: statuses}
+	for {
+		page, err := c.List(ctx, f)
+		switch {
+		case errors.Is(err, driver.CursorLost):
+			all, f.Cursor = nil, ""
+			continue
+		case err != nil:
+			return nil, err
+		}
+		all = append(all, page.Records...)
+		if f.Cursor = page.Next; f.Cursor == "" {
+			return all, nil
+		}
+	}
+}
+
+// AllDone waits until no workflow is left to be worked on.
+func AllDone(ctx context.Context, c *chain.Chain) error {
+	for {
+		left, err := Workflows(ctx, c, driver.Ready, driver.Leased, driver.Waiting)
+		if err != nil {
+			return err
+		}
+		if len(left) == 0 {
+			return nil
+		}
+		wait(ctx, 50*time.Millisecond)
+		if ctx.Err() != nil {
+			return fmt.Errorf("%d calls are not done, among them %s: %w", len(left), left[0].ID, context.Cause(ctx))
+		}
+	}
+}

@@ -1,0 +1,119 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/understudy-dev/understudy/chain"
+	"github.com/understudy-dev/understudy/driver"
+	"github.com/understudy-dev/understudy/examples/recorder/internal/host"
+	"github.com/understudy-dev/understudy/examples/recorder/internal/job"
+	"github.com/understudy-dev/understudy/examples/recorder/internal/sample"
+)
+
+// links is a flag that may be given several times: the chain in its order.
+type links []chain.Link
+
+func (l *links) String() string {
+	names := make([]string, len(*l))
+	for i, link := range *l {
+		names[i] = link.Name + "=" + link.Plugin
+	}
+	return strings.Join(names, " ")
+}
+
+// Set implements flag.Value.
+func (l *links) Set(s string) error {
+	name, path, ok := strings.Cut(s, "=")
+	if !ok {
+		return errors.New("want NAME=PLUGIN, such as first=bin/understudy-memory")
+	}
+	*l = append(*l, chain.Link{Name: name, Plugin: path})
+	return nil
+}
+
+// layout says where a folder of calls has what.
+func layout(data, out string) job.Config {
+	return job.Config{
+		Monitor:  filepath.Join(data, sample.MonitorDir),
+		Archive:  filepath.Join(out, "archive"),
+		Index:    filepath.Join(out, "index.ndjson"),
+		SetAside: filepath.Join(out, "set-aside.ndjson"),
+	}
+}
+
+// runAll archives all calls of a folder and ends.
+func runAll(ctx context.Context, flags *flag.FlagSet, args []string, _ io.Reader, stdout io.Writer) error {
+	var chained links
+	flags.Var(&chained, "link", "link of the chain as `NAME=PLUGIN`; several, in the order of preference")
+	data := flags.String("data", "", "`folder` with Master.csv and monitor/")
+	out := flags.String("out", "", "`folder` for archive/, index.ndjson and set-aside.ndjson")
+	zone := flags.String("zone", "UTC", "time `zone` of Master.csv")
+	workers := flags.Int("workers", 8, "`number` of calls at once")
+	if err := parse(flags, args, "link", "data", "out"); err != nil {
+		return err
+	}
+	location, err := time.LoadLocation(*zone)
+	if err != nil {
+		return fmt.Errorf("-zone: %w", err)
+	}
+	if err := os.MkdirAll(*out, 0o755); err != nil {
+		return err
+	}
+	log, err := zap.NewProduction(zap.WithCaller(false))
+	if err != nil {
+		return err
+	}
+	c, err := chain.Open(ctx, chain.Config{Name: "recorder", Links: chained}, chain.WithLogger(log))
+	if err != nil {
+		return err
+	}
+	err = archiveAll(ctx, c, layout(*data, *out), filepath.Join(*data, sample.MasterFile), location, *workers, stdout)
+	closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
+	defer cancel()
+	return errors.Join(err, c.Close(closing))
+}
+
+func archiveAll(ctx context.Context, c *chain.Chain, config job.Config, master string, zone *time.Location, workers int, stdout io.Writer) error {
+	file, err := os.Open(master)
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	j, err := job.New(config)
+	if err != nil {
+		return err
+	}
+	working, stop := context.WithCancel(ctx)
+	worked := make(chan error, 1)
+	go func() {
+		worked <- c.Work(working, host.Kind, host.Handler(j, nil), chain.WorkOptions{Concurrency: workers})
+	}()
+	intake := &host.Intake{Chain: c, Zone: zone, Callers: workers}
+	err = intake.Run(ctx, file)
+	if err == nil {
+		err = host.AllDone(ctx, c)
+	}
+	stop()
+	if err = errors.Join(err, <-worked, j.Close()); err != nil {
+		return err
+	}
+	done, err := host.Workflows(ctx, c, driver.Succeeded)
+	if err != nil {
+		return err
+	}
+	lines, _ := intake.Progress()
+	_, err = fmt.Fprintf(stdout, "%d lines: %d calls archived, %d set aside\n", lines, len(done), lines-len(done))
+	return err
+}
