@@ -115,22 +115,27 @@ func fromCause(in *wirev1.Cause, depth int) error {
 	if in == nil {
 		return nil
 	}
-	out := &cause{text: string(in.GetText())}
+	text := string(in.GetText())
+	var wraps []error
+	// An error that says no more than what it wraps is not wrapped.
+	if depth < maxCauses && in.GetError() != nil {
+		e := fromErrorAt(in.GetError(), depth+1)
+		if e.Error() == text {
+			return e
+		}
+		wraps = append(wraps, e)
+	}
 	switch in.GetKind() {
 	case wirev1.Cause_DEADLINE_EXCEEDED:
-		out.wraps = append(out.wraps, context.DeadlineExceeded)
+		wraps = append(wraps, context.DeadlineExceeded)
 	case wirev1.Cause_CANCELED:
-		out.wraps = append(out.wraps, context.Canceled)
+		wraps = append(wraps, context.Canceled)
 	case wirev1.Cause_OTHER:
 	}
-	if depth < maxCauses && in.GetError() != nil {
-		out.wraps = append(out.wraps, fromErrorAt(in.GetError(), depth+1))
+	if len(wraps) == 1 && wraps[0].Error() == text {
+		return wraps[0]
 	}
-	// An error that says no more than what it wraps is not wrapped.
-	if len(out.wraps) == 1 && out.wraps[0].Error() == out.text {
-		return out.wraps[0]
-	}
-	return out
+	return &cause{text: text, wraps: wraps}
 }
 
 // cause is an error of the far end: its text, and what of it can be asked for.

@@ -1,0 +1,19 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Command understudy-redis is the Redis driver as a plugin.
+package main
+
+import (
+	"fmt"
+	"os"
+
+	"github.com/understudy-dev/understudy/drivers/redis"
+	"github.com/understudy-dev/understudy/plugins"
+)
+
+func main() {
+	if err := plugins.Serve(redis.Driver()); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+}
