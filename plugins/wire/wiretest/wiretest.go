@@ -9,7 +9,6 @@ import (
 	"encoding/json"
 	"log/slog"
 	"net"
-	"testing"
 	"time"
 
 	"google.golang.org/grpc"
@@ -20,11 +19,20 @@ import (
 	"github.com/understudy-dev/understudy/plugins/wire"
 )
 
+// TB is what is needed of a test; *testing.T and *testing.B are such.
+type TB interface {
+	Helper()
+	Context() context.Context
+	Cleanup(f func())
+	Errorf(format string, args ...any)
+	FailNow()
+}
+
 // InMemory returns store as it looks through the wire: every call is encoded,
 // crosses a gRPC connection in memory, and comes back. Closing what it returns
 // closes store. The connection, and with it store, ends with the test at the
 // latest.
-func InMemory(tb testing.TB, store driver.Store) *wire.Client {
+func InMemory(tb TB, store driver.Store) *wire.Client {
 	tb.Helper()
 	client := Connect(tb, driver.Driver{
 		Name:     "in-memory",
@@ -32,13 +40,14 @@ func InMemory(tb testing.TB, store driver.Store) *wire.Client {
 		Validate: func(json.RawMessage) error { return nil },
 	})
 	if err := client.Open(tb.Context(), driver.OpenRequest{}); err != nil {
-		tb.Fatalf("open the store through the wire: %v", err)
+		tb.Errorf("open the store through the wire: %v", err)
+		tb.FailNow()
 	}
 	return client
 }
 
 // Connect returns a client of d in which no store is open yet.
-func Connect(tb testing.TB, d driver.Driver) *wire.Client {
+func Connect(tb TB, d driver.Driver) *wire.Client {
 	tb.Helper()
 	listener := bufconn.Listen(1 << 20)
 	server := wire.NewServer(d, slog.New(slog.DiscardHandler))
@@ -52,7 +61,8 @@ func Connect(tb testing.TB, d driver.Driver) *wire.Client {
 		grpc.WithTransportCredentials(insecure.NewCredentials()))
 	conn, err := grpc.NewClient("passthrough:///in-memory", options...)
 	if err != nil {
-		tb.Fatalf("connect to the driver: %v", err)
+		tb.Errorf("connect to the driver: %v", err)
+		tb.FailNow()
 	}
 	tb.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(tb.Context()), 5*time.Second)
