@@ -40,38 +40,31 @@ func TestRepeats(t *testing.T) {
 		{name: "AnyLaterUnknown", expected: esdb.Any{}, again: "cd", running: wrong, restart: 4},
 		{name: "StreamExists", expected: esdb.StreamExists{}, again: "abc", running: 2, restart: 5},
 	}
-	f := setup(t, devserver.Options{})
-	names := map[rune]uuid.UUID{'a': uuid.New(), 'b': uuid.New(), 'c': uuid.New(), 'd': uuid.New()}
-	send := func(t *testing.T, stream string, expected esdb.ExpectedRevision, letters string, want int) {
-		t.Helper()
-		var again []uuid.UUID
-		for _, r := range letters {
-			again = append(again, names[r])
-		}
-		last, err := f.write(stream, expected, again...)
-		if want == wrong {
-			requireCode(t, esdb.ErrorCodeWrongExpectedVersion, err)
-			return
-		}
-		require.NoError(t, err)
-		require.EqualValues(t, want, last)
-	}
-	for _, test := range tests { // each on streams of its own with ids of its own
-		names = map[rune]uuid.UUID{'a': uuid.New(), 'b': uuid.New(), 'c': uuid.New(), 'd': uuid.New()}
-		for _, stream := range []string{"running-", "restart-"} {
-			f.mustWrite(stream+test.name, esdb.NoStream{}, names['a'], names['b'], names['c'])
-			if stream == "running-" {
-				t.Run("Running/"+test.name, func(t *testing.T) { //nolint:paralleltest // the cases share a server and its cache
-					send(t, stream+test.name, test.expected, test.again, test.running)
-				})
-				names = map[rune]uuid.UUID{'a': uuid.New(), 'b': uuid.New(), 'c': uuid.New(), 'd': uuid.New()}
-				continue
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			f := setup(t, devserver.Options{})
+			send := func(stream string, restart bool, want int) {
+				letters := map[rune]uuid.UUID{'a': uuid.New(), 'b': uuid.New(), 'c': uuid.New(), 'd': uuid.New()}
+				f.mustWrite(stream, esdb.NoStream{}, letters['a'], letters['b'], letters['c'])
+				if restart {
+					f.restart()
+				}
+				var again []uuid.UUID
+				for _, r := range test.again {
+					again = append(again, letters[r])
+				}
+				last, err := f.write(stream, test.expected, again...)
+				if want == wrong {
+					requireCode(t, esdb.ErrorCodeWrongExpectedVersion, err)
+					return
+				}
+				require.NoError(t, err)
+				require.EqualValues(t, want, last)
 			}
-			f.restart()
-			t.Run("Restarted/"+test.name, func(t *testing.T) { //nolint:paralleltest // as above
-				send(t, stream+test.name, test.expected, test.again, test.restart)
-			})
-		}
+			send("running", false, test.running)
+			send("restarted", true, test.restart)
+		})
 	}
 }
 

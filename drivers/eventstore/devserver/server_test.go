@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"net"
 	"os"
 	"strings"
 	"testing"
@@ -20,6 +21,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/stretchr/testify/require"
 
+	"golang.org/x/net/http2"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
@@ -130,6 +132,40 @@ func TestLimitOfCallsOnAConnection(t *testing.T) {
 	cancel()
 	_, _, err = f.wire.append(t.Context(), "s", uuid.New())
 	require.NoError(t, err)
+}
+
+// TestPingsAreAllowedEveryFiveSeconds pings a connection without calls, as the client does. A server that allows
+// fewer pings cuts the connection at the third.
+func TestPingsAreAllowedEveryFiveSeconds(t *testing.T) {
+	t.Parallel()
+	server := start(t, devserver.Options{})
+	conn, err := new(net.Dialer).DialContext(t.Context(), "tcp", server.Addresses()[0])
+	require.NoError(t, err)
+	defer func() { require.NoError(t, conn.Close()) }()
+	_, err = io.WriteString(conn, http2.ClientPreface)
+	require.NoError(t, err)
+	framer := http2.NewFramer(conn, conn)
+	require.NoError(t, framer.WriteSettings())
+	ping := func(data byte) {
+		require.NoError(t, framer.WritePing(false, [8]byte{data}))
+		for {
+			frame, err := framer.ReadFrame()
+			require.NoError(t, err)
+			require.NotEqual(t, http2.FrameGoAway, frame.Header().Type, "the connection was cut")
+			if answer, ok := frame.(*http2.PingFrame); ok && answer.IsAck() && answer.Data[0] == data {
+				return
+			}
+		}
+	}
+	every := time.NewTicker(5*time.Second + 50*time.Millisecond)
+	defer every.Stop()
+	for i := range byte(4) {
+		ping(i)
+		if i < 3 {
+			<-every.C
+		}
+	}
+	ping(4) // one ping too early is forgiven; a connection that was cut does not answer
 }
 
 func TestCloseEndsCallsThatWait(t *testing.T) {

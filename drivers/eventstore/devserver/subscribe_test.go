@@ -188,6 +188,28 @@ func TestSubscriptionToAllWithFilter(t *testing.T) {
 	}
 }
 
+// TestCheckpointsStandWherePagesBegin: a page without a match is marked by its beginning, with prepare position 0.
+func TestCheckpointsStandWherePagesBegin(t *testing.T) {
+	t.Parallel()
+	f := setup(t, devserver.Options{})
+	f.mustWrite("noise", esdb.Any{}, ids(2)...)
+	r, err := f.client.AppendToStream(t.Context(), "noise", esdb.AppendToStreamOptions{})
+	require.NoError(t, err, "an empty append stands in the log, but is no event")
+	f.mustWrite("noise", esdb.Any{}, ids(3)...)
+	ctx, cancel := context.WithTimeout(t.Context(), waiting)
+	defer cancel()
+	sub, err := f.client.SubscribeToAll(ctx, esdb.SubscribeToAllOptions{From: esdb.Start{}, MaxSearchWindow: 2, CheckpointInterval: 1,
+		Filter: &esdb.SubscriptionFilter{Type: esdb.StreamFilterType, Prefixes: []string{"nothing"}}})
+	require.NoError(t, err)
+	defer func() { require.NoError(t, sub.Close()) }()
+	for _, want := range []uint64{0, r.CommitPosition} {
+		got := sub.Recv().CheckPointReached
+		require.NotNil(t, got)
+		require.Equal(t, esdb.Position{Commit: want}, *got)
+	}
+	require.NotNil(t, sub.Recv().CaughtUp)
+}
+
 func TestSubscriptionToAllResumesFromItsPosition(t *testing.T) {
 	t.Parallel()
 	f := setup(t, devserver.Options{})

@@ -16,11 +16,11 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-func open(t testing.TB) *Log {
-	t.Helper()
-	l, err := Open(t.TempDir(), 1000)
-	require.NoError(t, err)
-	t.Cleanup(func() { require.NoError(t, l.Close()) })
+func open(tb testing.TB) *Log {
+	tb.Helper()
+	l, err := Open(tb.TempDir(), 1000)
+	require.NoError(tb, err)
+	tb.Cleanup(func() { require.NoError(tb, l.Close()) })
 	return l
 }
 
@@ -32,10 +32,10 @@ func proposed(n int) []Proposed {
 	return out
 }
 
-func write(t testing.TB, l *Log, stream string, n int) Result {
-	t.Helper()
-	r, err := l.Append(stream, Any, proposed(n)).Wait(t.Context())
-	require.NoError(t, err)
+func write(tb testing.TB, l *Log, stream string, n int) Result {
+	tb.Helper()
+	r, err := l.Append(stream, Any, proposed(n)).Wait(tb.Context())
+	require.NoError(tb, err)
 	return r
 }
 

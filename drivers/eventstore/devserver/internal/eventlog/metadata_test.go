@@ -10,8 +10,6 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func ptr[T any](v T) *T { return &v }
-
 func TestParseMetadata(t *testing.T) {
 	t.Parallel()
 	tests := []struct {
@@ -21,11 +19,11 @@ func TestParseMetadata(t *testing.T) {
 	}{
 		{name: "Empty", doc: `{}`},
 		{name: "All", doc: `{"$maxCount":3,"$maxAge":60,"$tb":0,"$cacheControl":9,"$acl":{"$r":"a","$w":["b","$admins"]},"mine":[1,{"$tb":5}]}`,
-			want: Metadata{MaxCount: ptr(int64(3)), MaxAge: ptr(time.Minute), TruncateBefore: ptr(int64(0)), ACL: &ACL{Read: []string{"a"}, Write: []string{"b", "$admins"}}}},
-		{name: "TheLastOfTwoHolds", doc: `{"$maxCount":3,"$maxCount":4}`, want: Metadata{MaxCount: ptr(int64(4))}},
+			want: Metadata{MaxCount: new(int64(3)), MaxAge: new(time.Minute), TruncateBefore: new(int64(0)), ACL: &ACL{Read: []string{"a"}, Write: []string{"b", "$admins"}}}},
+		{name: "TheLastOfTwoHolds", doc: `{"$maxCount":3,"$maxCount":4}`, want: Metadata{MaxCount: new(int64(4))}},
 		{name: "ZeroAndBelow", doc: `{"$maxCount":0,"$maxAge":-1,"$tb":-1}`},
 		{name: "AnAbsentOneTakesBack", doc: `{"$maxCount":3,"$maxCount":0}`},
-		{name: "LongAge", doc: `{"$maxAge":9223372036854775807}`, want: Metadata{MaxAge: ptr(time.Duration(maxAgeSeconds) * time.Second)}},
+		{name: "LongAge", doc: `{"$maxAge":9223372036854775807}`, want: Metadata{MaxAge: new(time.Duration(maxAgeSeconds) * time.Second)}},
 		{name: "NobodyMayRead", doc: `{"$acl":{"$r":[]}}`, want: Metadata{ACL: &ACL{Read: []string{}}}},
 		{name: "Nothing", doc: ``, broken: true},
 		{name: "Null", doc: `null`, broken: true},

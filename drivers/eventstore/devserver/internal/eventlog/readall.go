@@ -24,7 +24,7 @@ type AllQuery struct {
 // AllPage is a part of the log.
 type AllPage struct {
 	Events     []Event
-	First      uint64 // position of the first event considered; where the page begins if there was none
+	First      uint64 // where the page begins: at a record, or at 0, the start of the log
 	Last       uint64 // position of the last event considered
 	Considered int
 	Next       uint64 // where the next page starts
@@ -42,6 +42,9 @@ func (l *Log) ReadAll(q AllQuery) (AllPage, error) {
 		step := c.Next
 		if q.Backward {
 			step = c.Prev
+		}
+		if k != nil && q.From != 0 {
+			p.First = binary.BigEndian.Uint64(k)
 		}
 		for ; err == nil && k != nil && len(p.Events) < q.Events && p.Considered < q.Consider; k, v = step() {
 			err = p.consider(q, k, v)
@@ -95,9 +98,7 @@ func (p *AllPage) consider(q AllQuery, k, v []byte) error {
 		return nil
 	}
 	p.Last = at
-	if p.Considered++; p.Considered == 1 {
-		p.First = at
-	}
+	p.Considered++
 	if q.Match != nil {
 		stream, eventType, _, err := decodeNames(at, v)
 		if err != nil || !q.Match(stream, eventType) {
