@@ -132,7 +132,7 @@ func (c *config) readExcuse(n *yaml.Node) error {
 		return nil
 	}
 	if n.Kind != yaml.MappingNode {
-		return fmt.Errorf("line %d: excuse: want a section with cases and reasons, such as Claim/OrdersByDueTime: \"why\"", n.Line)
+		return fmt.Errorf("line %d: excuse: want a section with cases and reasons, such as ClaimOrder/InOneAnswer: \"why\"", n.Line)
 	}
 	known := contracttest.Cases()
 	c.excuse = map[string]string{}
