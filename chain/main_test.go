@@ -26,13 +26,13 @@ func TestMain(m *testing.M) {
 
 // memoryPlugin builds the memory driver's plugin binary once and returns its path.
 var memoryPlugin = sync.OnceValues(func() (string, error) {
-	dir, err := os.MkdirTemp("", "chain-test-") //nolint:usetesting // it is shared by the tests
+	dir, err := os.MkdirTemp("", "chain-test-")
 	if err != nil {
 		return "", err
 	}
 	buildDir = dir
 	path := filepath.Join(dir, "understudy-memory")
-	cmd := exec.Command("go", "build", "-o", path, "../plugins/memory") //nolint:noctx // it belongs to no test
+	cmd := exec.Command("go", "build", "-o", path, "../plugins/memory")
 	cmd.Stderr = os.Stderr
 	return path, cmd.Run()
 })

@@ -93,8 +93,8 @@ func TestLedgerWithProcesses(t *testing.T) {
 							t.Errorf("a caller saw an error: %v", err)
 						}
 						for {
-							took, max := int64(time.Since(began)), longest.Load()
-							if took <= max || longest.CompareAndSwap(max, took) {
+							took, most := int64(time.Since(began)), longest.Load()
+							if took <= most || longest.CompareAndSwap(most, took) {
 								break
 							}
 						}

@@ -106,7 +106,8 @@ func archiveAll(ctx context.Context, c *chain.Chain, config job.Config, master s
 		err = host.AllDone(ctx, c)
 	}
 	stop()
-	if err = errors.Join(err, <-worked, j.Close()); err != nil {
+	err = errors.Join(err, <-worked, j.Close())
+	if err != nil {
 		return err
 	}
 	done, err := host.Workflows(ctx, c, driver.Succeeded)

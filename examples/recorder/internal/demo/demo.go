@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"go.uber.org/zap"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/understudy-dev/understudy/chain"
 	"github.com/understudy-dev/understudy/examples/recorder/internal/host"
@@ -147,12 +148,12 @@ func (d *demo) run(ctx context.Context) (*Report, error) {
 	}
 	defer master.Close()
 	intake := &host.Intake{Chain: d.chain, Zone: time.UTC, Callers: 16, Pace: d.config.Intake / time.Duration(d.expected.Lines)}
-	taken := make(chan error, 1)
+	var group errgroup.Group
 	intakeCtx, stopIntake := context.WithCancel(ctx)
-	go func() { taken <- intake.Run(intakeCtx, master) }()
+	group.Go(func() error { return intake.Run(intakeCtx, master) })
 	defer func() {
 		stopIntake()
-		<-taken
+		_ = group.Wait() // its error was seen, or there is another one
 	}()
 
 	if err := d.killStore(ctx, first); err != nil {
@@ -168,9 +169,7 @@ func (d *demo) run(ctx context.Context) (*Report, error) {
 	defer second.kill()
 	d.say("pool-2 works; what pool-1 held is taken over when its leases end, within %s", d.config.Lease)
 
-	err = <-taken
-	taken <- err // for the deferred function
-	if err != nil {
+	if err := group.Wait(); err != nil {
 		return nil, fmt.Errorf("intake: %w", err)
 	}
 	if err := host.AllDone(ctx, d.chain); err != nil {
@@ -189,7 +188,8 @@ func (d *demo) run(ctx context.Context) (*Report, error) {
 		return nil, err
 	}
 	report.ElapsedMS = ms(time.Since(d.began))
-	return report, report.write(d.config.Report)
+	err = report.write(d.config.Report)
+	return report, err
 }
 
 // killStore kills the active store's process when a third of the calls are archived.

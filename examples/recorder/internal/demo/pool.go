@@ -13,6 +13,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -42,7 +43,7 @@ func (d *demo) startPool(ctx context.Context, name, stopAt string, stopAfter int
 		return nil, err
 	}
 	p := &pool{name: name, stopped: make(chan string, 1), ended: make(chan struct{})}
-	stores := ""
+	var stores []string
 	for i, store := range d.stores {
 		socket := filepath.Join(d.sockets, fmt.Sprintf("%s-%d", name, i))
 		stop, err := share.Serve(ctx, store, socket)
@@ -51,12 +52,9 @@ func (d *demo) startPool(ctx context.Context, name, stopAt string, stopAfter int
 			return nil, err
 		}
 		p.unshare = append(p.unshare, stop)
-		if i > 0 {
-			stores += ","
-		}
-		stores += linkNames[i] + "=" + socket
+		stores = append(stores, linkNames[i]+"="+socket)
 	}
-	args := []string{"pool", "-stores", stores, "-host", name, "-data", d.work, "-out", d.work,
+	args := []string{"pool", "-stores", strings.Join(stores, ","), "-host", name, "-data", d.work, "-out", d.work,
 		"-log", filepath.Join(d.config.Report, name+".log"), "-workers", strconv.Itoa(d.config.Workers), "-lease", d.config.Lease.String()}
 	if stopAfter > 0 {
 		args = append(args, "-stop-at", stopAt, "-stop-after", strconv.Itoa(stopAfter))

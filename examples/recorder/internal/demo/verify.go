@@ -37,6 +37,12 @@ func (d *demo) verify(ctx context.Context, r *Report) error {
 	if err != nil {
 		return fmt.Errorf("verify: %w", err)
 	}
+	d.compare(e, r)
+	return nil
+}
+
+// compare notes in r all that is not as it must be.
+func (d *demo) compare(e *evidence, r *Report) {
 	r.Archived, r.SetAside = len(e.index), map[string]int{}
 	for _, line := range e.setAside {
 		r.SetAside[string(line.Reason)]++
@@ -55,7 +61,6 @@ func (d *demo) verify(ctx context.Context, r *Report) error {
 	if len(e.workflows) != len(e.entries) {
 		r.problem("%d workflows for %d lines", len(e.workflows), len(e.entries))
 	}
-	return nil
 }
 
 // checkEntries: each line of Master.csv is in the index or set aside, exactly once.
