@@ -17,7 +17,7 @@ func retentionCases() []Case {
 		{Area: area, Name: "KeepsUntilTheExpiry", run: retentionKeeps,
 			Sentence: "Expires is when the store may forget a finished record: not before."},
 		{Area: area, Name: "KeepsForEverWithoutOne", run: retentionForEver,
-			Sentence: "Expires: zero: never."},
+			Sentence: "Expires is when the store may forget a finished record. Zero: never."},
 		{Area: area, Name: "ForgetsWholly", run: retentionForgets,
 			Sentence: "A store may forget a finished record from Expires on; ID: unique in its chain until the record has expired."},
 		{Area: area, Name: "IsNoChange", run: retentionNoChange, Needs: []driver.Capability{driver.CapChanges},

@@ -3,6 +3,7 @@
 package contracttest_test
 
 import (
+	"context"
 	"maps"
 	"slices"
 	"sync"
@@ -81,14 +82,60 @@ func (m *models) harness(wrap func(driver.Store) driver.Store) contracttest.Harn
 
 func unchanged(s driver.Store) driver.Store { return s }
 
+// durable declares that the stores outlive their process, as the data of m does.
+func durable(h contracttest.Harness) contracttest.Harness {
+	return declares(h, append(slices.Clone(h.Capabilities), driver.CapDurable))
+}
+
+// declares makes stores that declare the capabilities, whatever they can do.
+func declares(h contracttest.Harness, all []driver.Capability) contracttest.Harness {
+	open := h.Open
+	h.Capabilities = all
+	h.Kill = func(contracttest.T, driver.Store) {}
+	h.Open = func(t contracttest.T, name string) (driver.Store, error) {
+		s, err := open(t, name)
+		return onDescribed(func(d *driver.DescribeResponse) { d.Capabilities = slices.Clone(all) })(s), err
+	}
+	return h
+}
+
+// least is a store with no capability.
+type least struct {
+	driver.NoChanges
+	driver.Store
+}
+
+func (l least) Changes(ctx context.Context, req driver.ChangesRequest, emit func(driver.ChangeBatch) error) error {
+	return l.NoChanges.Changes(ctx, req, emit)
+}
+
+// alone makes stores that have no feed and are opened once at a time.
+func alone(h contracttest.Harness) contracttest.Harness {
+	h = declares(h, nil)
+	open := h.Open
+	var opened table[string, bool]
+	h.Open = func(t contracttest.T, name string) (driver.Store, error) {
+		if taken, _ := opened.load(name); taken {
+			return nil, &driver.Error{Class: driver.Unsupported, Op: "open", Detail: "the data is open already"}
+		}
+		opened.store(name, true)
+		s, err := open(t, name)
+		return least{Store: s}, err
+	}
+	return h
+}
+
 func TestReferencePasses(t *testing.T) {
 	t.Parallel()
-	t.Run("FrozenClock", func(t *testing.T) {
-		t.Parallel()
-		contracttest.Run(t, (&models{frozen: true}).harness(unchanged))
-	})
-	t.Run("RealClock", func(t *testing.T) {
-		t.Parallel()
-		contracttest.Run(t, (&models{}).harness(unchanged))
-	})
+	for name, h := range map[string]contracttest.Harness{
+		"FrozenClock":         (&models{frozen: true}).harness(unchanged),
+		"RealClock":           (&models{}).harness(unchanged),
+		"Durable":             durable((&models{frozen: true}).harness(unchanged)),
+		"WithoutCapabilities": alone((&models{frozen: true}).harness(unchanged)),
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			contracttest.Run(t, h)
+		})
+	}
 }
