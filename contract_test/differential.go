@@ -63,7 +63,7 @@ func (both *pair) check(history []Step) error {
 	if err != nil {
 		return fmt.Errorf("the second driver: %w", err)
 	}
-	for i, step := range append(history[:len(history):len(history)], lastLook()...) {
+	for i, step := range slices.Concat(history, lastLook()) {
 		if step.Op == OpPass && !both.moves {
 			continue
 		}

@@ -4,6 +4,7 @@ package contracttest
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -130,7 +131,7 @@ func (s *stage) check(history []Step) error {
 	if err != nil {
 		return err
 	}
-	for i, step := range append(history[:len(history):len(history)], lastLook()...) {
+	for i, step := range slices.Concat(history, lastLook()) {
 		req, err := p.take(i, step)
 		if err != nil {
 			return fmt.Errorf("step %d, %s: %w", i, step, err)

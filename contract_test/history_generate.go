@@ -37,7 +37,7 @@ var weighted = []Op{
 }
 
 func (p profile) step(t *rapid.T) Step {
-	ops := weighted[:len(weighted):len(weighted)]
+	ops := slices.Clip(weighted)
 	if p.pass {
 		ops = append(ops, OpPass)
 	}

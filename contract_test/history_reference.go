@@ -38,7 +38,7 @@ func (ref *reference) compare(p *player, request any, got answer) error {
 			return nil
 		}
 		if !p.mayMissMarks(seen, got) {
-			return fmt.Errorf("the caller has seen more than the store holds: want %s, got %w", driver.Lost, orNil(got.err))
+			return fmt.Errorf("the caller has seen more than the store holds: want %s, got %w", driver.Lost.String(), orNil(got.err))
 		}
 	}
 	var first error
@@ -68,7 +68,7 @@ func (s *state) forgetful(ids []string, now time.Time) []*state {
 		if r, held := s.records[id]; !held || !expired(&r, now) {
 			continue
 		}
-		for _, keeps := range ways[:len(ways):len(ways)] {
+		for _, keeps := range slices.Clip(ways) {
 			forgets := keeps.fork()
 			delete(forgets.records, id)
 			ways = append(ways, forgets)

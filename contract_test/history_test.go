@@ -131,21 +131,16 @@ func TestReplayOfAPrintedHistory(t *testing.T) {
 
 func TestReplayFailsOnAWrongAnswer(t *testing.T) {
 	t.Parallel()
-	r := &recorder{name: t.Name(), ctx: t.Context()}
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		Replay(r, modelHarness(true, func(s driver.Store) driver.Store { return forgetsToken{s} }), []Step{
+	h := modelHarness(true, func(s driver.Store) driver.Store { return forgetsToken{s} })
+	result := Check(t.Context(), h, Case{Area: "Replay", Name: "OfTwoSteps", run: func(e *env) {
+		Replay(e, h, []Step{
 			{Op: "commit", Writes: []Write{{ID: "a", To: driver.Ready}}},
 			{Op: "repeat", Back: 1},
 		})
-	}()
-	<-done
-	r.runCleanups()
-	failed, output := r.outcome()
-	require.True(t, failed)
-	require.Contains(t, output, `step 1, {Op: "repeat", Back: 1}`)
-	require.Contains(t, output, `verdict 0, "h1-a"`)
+	}})
+	require.Equal(t, Failed, result.Outcome)
+	require.Contains(t, result.Output, `step 1, {Op: "repeat", Back: 1}`)
+	require.Contains(t, result.Output, `verdict 0, "h1-a"`)
 }
 
 // twoWinners is a store that tells losers that they have won.

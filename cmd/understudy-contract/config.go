@@ -77,7 +77,8 @@ func parseConfig(text []byte) (config, error) {
 	if err := c.readExcuse(&f.Excuse); err != nil {
 		return config{}, err
 	}
-	return c, c.readTimeout(&f.Timeout)
+	err := c.readTimeout(&f.Timeout)
+	return c, err
 }
 
 var unknownKey = regexp.MustCompile(`line (\d+): field (\S+) not found in type .*`)
