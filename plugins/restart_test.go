@@ -18,6 +18,7 @@ import (
 
 	"github.com/understudy-dev/understudy/driver"
 	"github.com/understudy-dev/understudy/plugins"
+	"github.com/understudy-dev/understudy/plugins/wire"
 )
 
 func send(t *testing.T, pid int, sig syscall.Signal) {
@@ -295,4 +296,16 @@ func TestCallsWaitForAProcess(t *testing.T) {
 	require.ErrorIs(t, err, driver.Unavailable)
 	require.ErrorIs(t, err, context.DeadlineExceeded)
 	require.NoError(t, commit(t.Context(), store, "a"))
+}
+
+// What a feed's consumer returns comes back as it is, also if it is the error of
+// another plugin's store.
+func TestConsumerOfChangesFails(t *testing.T) {
+	t.Parallel()
+	store, _ := launch(t, spec("serve"))
+	want := &driver.Error{Class: driver.Unavailable, Cause: wire.ErrNotSent}
+	calls := 0
+	err := store.Changes(t.Context(), driver.ChangesRequest{}, func(driver.ChangeBatch) error { calls++; return want })
+	require.Same(t, want, err)
+	require.Equal(t, 1, calls)
 }

@@ -41,7 +41,8 @@ type Spec struct {
 	// link. Nil: none are written.
 	Logger *zap.Logger
 	// OnStatus is called with each new status, one at a time and in order. It must
-	// return soon: the plugin is not looked after meanwhile. May be nil.
+	// return soon, since the plugin is not looked after meanwhile, and must not close
+	// the store. May be nil.
 	OnStatus func(Status)
 
 	// Patient makes Launch return the store also when the plugin could not be

@@ -49,7 +49,7 @@ func TestLaunchRefuses(t *testing.T) {
 		"PanicsAtOnce": {spec("panic"), driver.Unavailable, []string{"exit status 2", "panic: no such luck"}},
 		"NoHandshake":  {with(short, "hang"), driver.Unavailable, []string{"did not complete its handshake"}},
 		"NobodyHome":   {with(short, "nobody-home"), driver.Unavailable, []string{"open", "connection to the driver was lost"}},
-		"OpenIsStuck":  {with(func(s *plugins.Spec) { short(s); s.Config = json.RawMessage(`{"slow":true}`) }, "serve"), driver.Unavailable, []string{"open"}},
+		"OpenIsStuck":  {with(func(s *plugins.Spec) { s.StartTimeout, s.Config = 3*time.Second, json.RawMessage(`{"slow":true}`) }, "serve"), driver.Unavailable, []string{"open", "deadline"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -41,7 +41,7 @@ type Status struct {
 	State    State
 	Since    time.Time // when it came into this state
 	PID      int       // of the process while Running, else 0
-	Restarts int       // processes started after the first
+	Restarts int       // starts after the first, those included that failed
 	Err      error     // why the last process ended or did not start; nil if none did
 	Retry    time.Time // Restarting and Failed: when the next is started
 }

@@ -94,9 +94,20 @@ func (s *Store) Probe(ctx context.Context, req driver.ProbeRequest) (driver.Prob
 // Changes implements [driver.Store]. A feed does not go over to the next process:
 // it breaks off with Unavailable.
 func (s *Store) Changes(ctx context.Context, req driver.ChangesRequest, emit func(driver.ChangeBatch) error) error {
+	var refused error // by emit, which may use stores itself: not an error of this one
 	_, err := call(ctx, s, "changes", req, func(c *wire.Client, ctx context.Context, req driver.ChangesRequest) (struct{}, error) {
-		return struct{}{}, c.Changes(ctx, req, emit)
+		err := c.Changes(ctx, req, func(b driver.ChangeBatch) error {
+			refused = emit(b)
+			return refused
+		})
+		if refused != nil {
+			err = nil
+		}
+		return struct{}{}, err
 	})
+	if refused != nil {
+		return refused
+	}
 	return err
 }
 
