@@ -59,24 +59,30 @@ type answer struct {
 	rest []rueidis.RedisMessage
 }
 
-// with calls f with a session. It waits for f no longer than ctx, whatever state
-// the client is in; f goes on in the background then, bounded by the timeouts of
-// the client. The error of a ctx that ends during f is Unknown if f mutates.
-func (s *Store) with(ctx context.Context, mutates bool, f func(context.Context, *session) error) error {
+// with calls f with a session and returns what it returns. It waits for f no
+// longer than ctx, whatever state the client is in; f goes on in the background
+// then, bounded by the timeouts of the client, so it must share nothing with the
+// caller. The error of a ctx that ends during f is Unknown if f mutates.
+func with[R any](ctx context.Context, s *Store, mutates bool, f func(context.Context, *session) (R, error)) (R, error) {
+	var none R
 	if ctx.Err() != nil {
-		return driver.ContextError(ctx, false)
+		return none, driver.ContextError(ctx, false)
 	}
 	select {
 	case s.slots <- struct{}{}:
 	case <-ctx.Done():
-		return driver.ContextError(ctx, false)
+		return none, driver.ContextError(ctx, false)
 	}
 	session, err := s.connector.get(ctx)
 	if err != nil {
 		<-s.slots
-		return err
+		return none, err
 	}
-	done := make(chan error, 1)
+	type outcome struct {
+		result R
+		err    error
+	}
+	done := make(chan outcome, 1)
 	go func() {
 		defer func() {
 			session.calls.Done()
@@ -84,35 +90,33 @@ func (s *Store) with(ctx context.Context, mutates bool, f func(context.Context, 
 		}()
 		own, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.patience)
 		defer cancel()
-		err := f(own, session)
-		if err != nil {
+		var o outcome
+		if o.result, o.err = f(own, session); o.err != nil {
 			var moved bool
-			if err, moved = classify(err, mutates); moved {
+			if o.err, moved = classify(o.err, mutates); moved {
 				s.connector.drop(session)
 			}
 		}
-		done <- err
+		done <- o
 	}()
 	select {
-	case err := <-done:
-		return err
+	case o := <-done:
+		return o.result, o.err
 	case <-ctx.Done():
-		return driver.ContextError(ctx, mutates)
+		return none, driver.ContextError(ctx, mutates)
 	}
 }
 
 // run runs a script on one shard.
 func (s *Store) run(ctx context.Context, sc script, shard int, g guard, suffixes []string, args ...string) (answer, error) {
-	var out answer
-	err := s.with(ctx, sc.mutates, func(ctx context.Context, session *session) error {
+	out, err := with(ctx, s, sc.mutates, func(ctx context.Context, session *session) (answer, error) {
 		k := newKeys(s.config.Prefix, s.chain, shard)
 		all := append(make([]string, 0, len(args)+1), g.pack(shard, session.shards))
 		a, err := s.exec(ctx, session, sc, k.with(suffixes...), append(all, args...))
 		if err != nil {
-			return err
+			return answer{}, err
 		}
-		out, err = s.open(a, shard, g)
-		return err
+		return s.open(a, shard, g)
 	})
 	if err == nil {
 		s.note(out.mark)
@@ -234,12 +238,7 @@ func (s *Store) shards(ctx context.Context) (int, error) {
 	if s.config.Shards > 0 {
 		return s.config.Shards, nil
 	}
-	var n int
-	err := s.with(ctx, false, func(_ context.Context, session *session) error {
-		n = session.shards
-		return nil
-	})
-	return n, err
+	return with(ctx, s, false, func(_ context.Context, session *session) (int, error) { return session.shards, nil })
 }
 
 // guarded returns invalid, the fault of a request, unless the guard refuses the

@@ -4,8 +4,13 @@ package redis_test
 
 import (
 	"encoding/json"
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
 	"strconv"
-	"strings"
+	"sync"
+	"syscall"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -14,54 +19,120 @@ import (
 	"github.com/understudy-dev/understudy/driver"
 	"github.com/understudy-dev/understudy/drivers/redis"
 	"github.com/understudy-dev/understudy/drivers/redis/redistest"
+	"github.com/understudy-dev/understudy/plugins"
+	"github.com/understudy-dev/understudy/plugins/wire/wiretest"
 )
-
-// harness is for linked stores on servers that tag tells, for each shard of a
-// chain, which to ask.
-func harness(config json.RawMessage, shards int, admin func(key string) *redistest.Server) contracttest.Harness {
-	return contracttest.Harness{
-		Open:         contracttest.Linked(redis.Driver(), func(string) json.RawMessage { return config }),
-		Capabilities: driver.Capabilities(),
-		Kill: func(t contracttest.T, s driver.Store) {
-			store, ok := s.(*redis.Store)
-			require.True(t, ok)
-			redis.Kill(store)
-		},
-		DropChanges: dropChanges(shards, admin),
-	}
-}
-
-// dropChanges makes the feed of a chain forget, as its length and age would.
-func dropChanges(shards int, admin func(key string) *redistest.Server) func(contracttest.T, string) {
-	return func(t contracttest.T, chain string) {
-		for shard := range shards {
-			tag := "{us:" + chain + ":" + strconv.Itoa(shard) + "}"
-			server := admin(tag)
-			client := server.Client()
-			sequence, err := client.Do(t.Context(), client.B().Hget().Key(tag+":m").Field("q").Build()).ToString()
-			if err != nil {
-				continue // a shard that was never used
-			}
-			require.NoError(t, client.Do(t.Context(), client.B().Del().Key(tag+":f").Build()).Error())
-			require.NoError(t, client.Do(t.Context(), client.B().Hset().Key(tag+":m").FieldValue().FieldValue("f", sequence).Build()).Error())
-		}
-	}
-}
 
 func TestContractStandalone(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t, redistest.Options{})
-	contracttest.Run(t, harness(server.Config(t, nil), 1, func(string) *redistest.Server { return server }))
+	runContract(t, installation{server.Config(t, nil), 1, func(contracttest.T, string) *redistest.Server { return server }})
 }
 
 func TestContractSentinel(t *testing.T) {
 	t.Parallel()
 	watched := redistest.StartWatched(t, redistest.Options{})
-	contracttest.Run(t, harness(watched.Config(t, nil), 1, func(string) *redistest.Server { return watched.Servers[0] }))
+	runContract(t, installation{watched.Config(t, nil), 1, func(contracttest.T, string) *redistest.Server { return watched.Servers[0] }})
 }
 
 func TestContractCluster(t *testing.T) {
 	t.Parallel()
 	cluster := redistest.StartCluster(t, redistest.Options{})
-	contracttest.Run(t, harness(cluster.Config(t, nil), 16, func(tag string) *redistest.Server { return cluster.Owner(t, strings.TrimSpace(tag)) }))
+	runContract(t, installation{cluster.Config(t, map[string]any{"shards": 4}), 4, func(t contracttest.T, key string) *redistest.Server { return cluster.Owner(t, key) }})
 }
+
+// installation is what the suite runs on.
+type installation struct {
+	config json.RawMessage
+	shards int
+	owner  func(t contracttest.T, key string) *redistest.Server
+}
+
+// runContract runs the suite on the driver in this process, through the wire, and
+// on the plugin.
+func runContract(t *testing.T, on installation) {
+	linked := contracttest.Linked(redis.Driver(), func(string) json.RawMessage { return on.config })
+	for _, way := range []struct {
+		name string
+		open func(tb testing.TB) func(contracttest.T, string) (driver.Store, error)
+		kill func(contracttest.T, driver.Store)
+	}{
+		{"Direct", func(testing.TB) func(contracttest.T, string) (driver.Store, error) { return linked }, killLinked},
+		{"Wire", func(tb testing.TB) func(contracttest.T, string) (driver.Store, error) {
+			return func(ct contracttest.T, chain string) (driver.Store, error) {
+				store, err := linked(ct, chain)
+				if err != nil {
+					return nil, err
+				}
+				return wired{wiretest.InMemory(tb, store), store}, nil
+			}
+		}, killLinked},
+		{"Process", func(testing.TB) func(contracttest.T, string) (driver.Store, error) { return on.launch }, killPlugin},
+	} {
+		t.Run(way.name, func(t *testing.T) {
+			t.Parallel()
+			contracttest.Run(t, contracttest.Harness{
+				Open: way.open(t), Capabilities: driver.Capabilities(), Kill: way.kill, DropChanges: on.dropChanges,
+			})
+		})
+	}
+}
+
+// wired is a store behind the wire.
+type wired struct {
+	driver.Store
+	behind driver.Store
+}
+
+func killLinked(t contracttest.T, s driver.Store) {
+	if w, ok := s.(wired); ok {
+		s = w.behind
+	}
+	store, ok := s.(*redis.Store)
+	require.True(t, ok)
+	redis.Kill(store)
+}
+
+// launch opens a store in a plugin.
+func (on installation) launch(t contracttest.T, chain string) (driver.Store, error) {
+	path, err := pluginBinary()
+	require.NoError(t, err, "build the plugin")
+	return plugins.Launch(t.Context(), plugins.Spec{Path: path, Driver: redis.Name, Chain: chain, Link: "redis", Config: on.config})
+}
+
+func killPlugin(t contracttest.T, s driver.Store) {
+	store, ok := s.(*plugins.Store)
+	require.True(t, ok)
+	pid := store.Status().PID
+	require.Positive(t, pid, "the plugin runs")
+	if err := syscall.Kill(pid, syscall.SIGKILL); !errors.Is(err, syscall.ESRCH) {
+		require.NoError(t, err)
+	}
+}
+
+// dropChanges makes the feed of a chain forget, as its length and age would.
+func (on installation) dropChanges(t contracttest.T, chain string) {
+	for shard := range on.shards {
+		tag := "{us:" + chain + ":" + strconv.Itoa(shard) + "}"
+		server := on.owner(t, tag)
+		if sequence, err := server.TryDo(t, "HGET", tag+":m", "q"); err == nil && sequence != "<nil>" {
+			server.Do(t, "DEL", tag+":f")
+			server.Do(t, "HSET", tag+":m", "f", sequence)
+		}
+	}
+}
+
+var buildDir string
+
+// pluginBinary builds the plugin once and returns its path.
+var pluginBinary = sync.OnceValues(func() (string, error) {
+	dir, err := os.MkdirTemp("", "redis-test-") //nolint:usetesting // it is shared by the tests
+	if err != nil {
+		return "", err
+	}
+	buildDir = dir
+	path := filepath.Join(dir, "understudy-redis")
+	cmd := exec.Command("go", "build", "-o", path, "../../plugins/redis") //nolint:noctx // it belongs to no test
+	cmd.Stderr = os.Stderr
+	return path, cmd.Run()
+})

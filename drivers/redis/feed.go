@@ -118,15 +118,16 @@ func parseIndexEntry(entry string) (driver.Change, error) {
 
 // awaitFeed waits a while for the feed of a shard to grow.
 func (s *Store) awaitFeed(ctx context.Context, shard int, at driver.Mark) error {
-	return s.with(ctx, false, func(_ context.Context, session *session) error {
+	_, err := with(ctx, s, false, func(_ context.Context, session *session) (struct{}, error) {
 		ctx, cancel := context.WithTimeout(ctx, feedBlock+time.Duration(s.config.ResponseTimeout))
 		defer cancel()
 		key := newKeys(s.config.Prefix, s.chain, shard).feed()
 		err := session.client.Do(ctx, session.client.B().Xread().Count(1).Block(feedBlock.Milliseconds()).
 			Streams().Key(key).Id(strconv.FormatUint(at.Sequence, 10)+"-0").Build()).Error()
 		if rueidis.IsRedisNil(err) {
-			return nil
+			return struct{}{}, nil
 		}
-		return err
+		return struct{}{}, err
 	})
+	return err
 }

@@ -30,12 +30,11 @@ type node struct {
 // nodes asks all servers that the client knows. In a Cluster one that does not
 // answer does not count as an error.
 func (s *Store) nodes(ctx context.Context) ([]node, error) {
-	var nodes []node
-	err := s.with(ctx, false, func(ctx context.Context, session *session) error {
+	return with(ctx, s, false, func(ctx context.Context, session *session) ([]node, error) {
 		ctx, cancel := context.WithTimeout(ctx, time.Duration(s.config.ResponseTimeout))
 		defer cancel()
 		clients := session.client.Nodes()
-		nodes = make([]node, 0, len(clients))
+		nodes := make([]node, 0, len(clients))
 		for addr := range clients {
 			nodes = append(nodes, node{addr: addr})
 		}
@@ -46,11 +45,10 @@ func (s *Store) nodes(ctx context.Context) ([]node, error) {
 		}
 		wg.Wait()
 		if len(nodes) == 1 {
-			return nodes[0].err
+			return nodes, nodes[0].err
 		}
-		return nil
+		return nodes, nil
 	})
-	return nodes, err
 }
 
 func (n *node) ask(ctx context.Context, client rueidis.Client, mode string) {

@@ -69,16 +69,16 @@ func (s *Store) writeAndRead(ctx context.Context, shard int, seen driver.Marks) 
 	if err != nil {
 		return a, 0, misread("probe: %w", err)
 	}
-	err = s.with(ctx, false, func(ctx context.Context, session *session) error {
+	_, err = with(ctx, s, false, func(ctx context.Context, session *session) (struct{}, error) {
 		full := newKeys(s.config.Prefix, s.chain, shard).tag + key
 		got, err := session.client.Do(ctx, session.client.B().Get().Key(full).Build()).ToString()
 		if err != nil {
-			return err
+			return struct{}{}, err
 		}
 		if got != value {
-			return &driver.Error{Class: driver.Unavailable, Detail: fmt.Sprintf("shard %d: what was written could not be read back", shard)}
+			return struct{}{}, &driver.Error{Class: driver.Unavailable, Detail: fmt.Sprintf("shard %d: what was written could not be read back", shard)}
 		}
-		return session.client.Do(ctx, session.client.B().Del().Key(full).Build()).Error()
+		return struct{}{}, session.client.Do(ctx, session.client.B().Del().Key(full).Build()).Error()
 	})
 	return a, records, err
 }

@@ -67,7 +67,7 @@ func template(serial int64, name string) *x509.Certificate {
 }
 
 // TLS returns settings for a client that trusts the authority.
-func (c Certificates) TLS(t testing.TB) *tls.Config {
+func (c Certificates) TLS(t T) *tls.Config {
 	t.Helper()
 	ca, err := os.ReadFile(c.CA)
 	require.NoError(t, err)

@@ -44,7 +44,7 @@ func StartCluster(t testing.TB, o Options) *Cluster {
 	return c
 }
 
-func (c *Cluster) join(t testing.TB) {
+func (c *Cluster) join(t T) {
 	t.Helper()
 	const masters = 3
 	for i, n := range c.Nodes {
@@ -66,14 +66,14 @@ func (c *Cluster) join(t testing.TB) {
 	c.Await(t)
 }
 
-func (s *Server) busPort(t testing.TB) string {
+func (s *Server) busPort(t T) string {
 	t.Helper()
 	return strings.Trim(strings.TrimPrefix(s.Do(t, "CONFIG", "GET", "cluster-port"), "map[cluster-port:"), "]")
 }
 
 // Await waits until all nodes find the Cluster whole and each running master has
 // its replica.
-func (c *Cluster) Await(t testing.TB) {
+func (c *Cluster) Await(t T) {
 	t.Helper()
 	for _, n := range c.Nodes {
 		Eventually(t, "the Cluster serves", func() error {
@@ -95,7 +95,7 @@ func (c *Cluster) Await(t testing.TB) {
 }
 
 // Owner returns the master of a key.
-func (c *Cluster) Owner(t testing.TB, key string) *Server {
+func (c *Cluster) Owner(t T, key string) *Server {
 	t.Helper()
 	slot, err := strconv.Atoi(c.Nodes[0].Do(t, "CLUSTER", "KEYSLOT", key))
 	require.NoError(t, err)
@@ -122,7 +122,7 @@ func (c *Cluster) Owner(t testing.TB, key string) *Server {
 }
 
 // at returns the node with an address as CLUSTER NODES shows it.
-func (c *Cluster) at(t testing.TB, addr string) *Server {
+func (c *Cluster) at(t T, addr string) *Server {
 	t.Helper()
 	for _, n := range c.Nodes {
 		if strings.HasPrefix(addr, n.Addr+"@") {
@@ -134,13 +134,13 @@ func (c *Cluster) at(t testing.TB, addr string) *Server {
 }
 
 // ID returns the id of a node.
-func (c *Cluster) ID(t testing.TB, node int) string {
+func (c *Cluster) ID(t T, node int) string {
 	t.Helper()
 	return c.Nodes[node].Do(t, "CLUSTER", "MYID")
 }
 
 // Config returns a configuration of the driver for the Cluster, with changes.
-func (c *Cluster) Config(t testing.TB, changes map[string]any) json.RawMessage {
+func (c *Cluster) Config(t T, changes map[string]any) json.RawMessage {
 	t.Helper()
 	addresses := []string{c.Nodes[0].Addr, c.Nodes[1].Addr, c.Nodes[2].Addr}
 	return c.Nodes[0].secure(t, map[string]any{"mode": "cluster", "addresses": addresses}, changes)

@@ -13,7 +13,6 @@ import (
 	"strconv"
 	"sync"
 	"syscall"
-	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -31,7 +30,7 @@ type process struct {
 }
 
 // start runs redis-server with a configuration file in dir.
-func (p *process) start(t testing.TB, dir string, args ...string) {
+func (p *process) start(t T, dir string, args ...string) {
 	t.Helper()
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -51,7 +50,7 @@ func (p *process) start(t testing.TB, dir string, args ...string) {
 }
 
 // signal sends a signal to the process.
-func (p *process) signal(t testing.TB, s syscall.Signal) {
+func (p *process) signal(t T, s syscall.Signal) {
 	t.Helper()
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -62,7 +61,7 @@ func (p *process) signal(t testing.TB, s syscall.Signal) {
 }
 
 // end sends a signal and waits until the process is gone.
-func (p *process) end(t testing.TB, s syscall.Signal) {
+func (p *process) end(t T, s syscall.Signal) {
 	t.Helper()
 	if p.cmd == nil {
 		return
@@ -73,7 +72,7 @@ func (p *process) end(t testing.TB, s syscall.Signal) {
 	case <-time.After(patience):
 		p.signal(t, syscall.SIGKILL)
 		<-p.exited
-		t.Errorf("redis-server did not end on %s", s)
+		require.FailNow(t, "redis-server did not end on "+s.String())
 	}
 }
 
@@ -88,7 +87,7 @@ func (p *process) log() string {
 }
 
 // Eventually waits until the condition gives nil.
-func Eventually(t testing.TB, what string, condition func() error) {
+func Eventually(t T, what string, condition func() error) {
 	t.Helper()
 	deadline := time.After(patience)
 	tick := time.NewTicker(10 * time.Millisecond)
@@ -110,7 +109,7 @@ var taken sync.Map // ports given out by this process
 
 // freePort returns a loopback port that nobody listens on, outside of the range
 // that the system uses for outgoing connections.
-func freePort(t testing.TB) int {
+func freePort(t T) int {
 	t.Helper()
 	for range 1000 {
 		port := 20000 + rand.N(12000)

@@ -11,6 +11,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"github.com/stretchr/testify/require"
 )
 
 // MasterName is the name under which the Sentinels watch the master.
@@ -60,7 +62,7 @@ func StartWatched(t testing.TB, o Options) *Watched {
 	return w
 }
 
-func (s *Server) replicasOnline(t testing.TB, n int) error {
+func (s *Server) replicasOnline(t T, n int) error {
 	info := s.Do(t, "INFO", "replication")
 	if online := strings.Count(info, "state=online"); online != n {
 		return fmt.Errorf("%d of %d replicas are online", online, n)
@@ -99,7 +101,7 @@ func startSentinel(t testing.TB, certs Certificates, plain bool, master *Server)
 }
 
 // Master returns the server that the Sentinels take for the master.
-func (w *Watched) Master(t testing.TB) *Server {
+func (w *Watched) Master(t T) *Server {
 	t.Helper()
 	answer := strings.Fields(strings.Trim(w.Sentinels[0].Do(t, "SENTINEL", "GET-MASTER-ADDR-BY-NAME", MasterName), "[]"))
 	for _, s := range w.Servers {
@@ -107,12 +109,12 @@ func (w *Watched) Master(t testing.TB) *Server {
 			return s
 		}
 	}
-	t.Fatalf("the Sentinels know no master: %v", answer)
+	require.FailNow(t, fmt.Sprintf("the Sentinels know no master: %v", answer))
 	return nil
 }
 
 // Config returns a configuration of the driver for the Sentinels, with changes.
-func (w *Watched) Config(t testing.TB, changes map[string]any) json.RawMessage {
+func (w *Watched) Config(t T, changes map[string]any) json.RawMessage {
 	t.Helper()
 	var addresses []string
 	for _, s := range w.Sentinels {

@@ -99,19 +99,19 @@ func listening(port int, certs Certificates, plain bool) []string {
 	}
 }
 
-func writeConfig(t testing.TB, dir string, lines []string) {
+func writeConfig(t T, dir string, lines []string) {
 	t.Helper()
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "redis.conf"), []byte(strings.Join(lines, "\n")+"\n"), 0o600))
 }
 
 // Start starts the server, with the data it has, and waits until it answers.
-func (s *Server) Start(t testing.TB) {
+func (s *Server) Start(t T) {
 	t.Helper()
 	s.process.start(t, s.Dir, filepath.Join(s.Dir, "redis.conf"))
 	s.await(t)
 }
 
-func (s *Server) await(t testing.TB) {
+func (s *Server) await(t T) {
 	t.Helper()
 	Eventually(t, s.Addr+" answers", func() error {
 		select {
@@ -124,7 +124,7 @@ func (s *Server) await(t testing.TB) {
 }
 
 // Stop ends the server in good order; it saves its data if save is true.
-func (s *Server) Stop(t testing.TB, save bool) {
+func (s *Server) Stop(t T, save bool) {
 	t.Helper()
 	if save {
 		s.Do(t, "SAVE")
@@ -133,20 +133,20 @@ func (s *Server) Stop(t testing.TB, save bool) {
 }
 
 // Kill ends the server at once.
-func (s *Server) Kill(t testing.TB) {
+func (s *Server) Kill(t T) {
 	t.Helper()
 	s.process.end(t, syscall.SIGKILL)
 }
 
 // Freeze stops the server without ending it: it accepts connections and never
 // answers.
-func (s *Server) Freeze(t testing.TB) { t.Helper(); s.process.signal(t, syscall.SIGSTOP) }
+func (s *Server) Freeze(t T) { t.Helper(); s.process.signal(t, syscall.SIGSTOP) }
 
 // Thaw lets a frozen server go on.
-func (s *Server) Thaw(t testing.TB) { t.Helper(); s.process.signal(t, syscall.SIGCONT) }
+func (s *Server) Thaw(t T) { t.Helper(); s.process.signal(t, syscall.SIGCONT) }
 
 // Snapshot saves the data and returns a copy, for Restore.
-func (s *Server) Snapshot(t testing.TB) []byte {
+func (s *Server) Snapshot(t T) []byte {
 	t.Helper()
 	s.Do(t, "SAVE")
 	b, err := os.ReadFile(filepath.Join(s.Dir, "dump.rdb"))
@@ -156,7 +156,7 @@ func (s *Server) Snapshot(t testing.TB) []byte {
 
 // Restart kills the server and starts it with the data of a snapshot, or without
 // any if it is nil.
-func (s *Server) Restart(t testing.TB, snapshot []byte) {
+func (s *Server) Restart(t T, snapshot []byte) {
 	t.Helper()
 	s.Kill(t)
 	s.Restore(t, snapshot)
@@ -164,7 +164,7 @@ func (s *Server) Restart(t testing.TB, snapshot []byte) {
 }
 
 // Restore replaces the data of a server that is not running.
-func (s *Server) Restore(t testing.TB, snapshot []byte) {
+func (s *Server) Restore(t T, snapshot []byte) {
 	t.Helper()
 	dump := filepath.Join(s.Dir, "dump.rdb")
 	require.NoError(t, os.RemoveAll(dump))
@@ -174,7 +174,7 @@ func (s *Server) Restore(t testing.TB, snapshot []byte) {
 }
 
 // Admin returns a client that may do everything.
-func (s *Server) Admin(t testing.TB) rueidis.Client {
+func (s *Server) Admin(t T) rueidis.Client {
 	t.Helper()
 	if s.client != nil {
 		return s.client
@@ -195,11 +195,8 @@ func (s *Server) Admin(t testing.TB) rueidis.Client {
 	return client
 }
 
-// Client returns the client of Admin, which a started server has.
-func (s *Server) Client() rueidis.Client { return s.client }
-
 // Do runs a command as Admin; the answer is what redis-cli would show, roughly.
-func (s *Server) Do(t testing.TB, args ...string) string {
+func (s *Server) Do(t T, args ...string) string {
 	t.Helper()
 	out, err := s.TryDo(t, args...)
 	require.NoError(t, err, "%s: %s", s.Addr, strings.Join(args, " "))
@@ -207,7 +204,7 @@ func (s *Server) Do(t testing.TB, args ...string) string {
 }
 
 // TryDo is Do with the error.
-func (s *Server) TryDo(t testing.TB, args ...string) (string, error) {
+func (s *Server) TryDo(t T, args ...string) (string, error) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
@@ -220,7 +217,7 @@ func (s *Server) TryDo(t testing.TB, args ...string) (string, error) {
 }
 
 // Info returns one line of INFO.
-func (s *Server) Info(t testing.TB, key string) string {
+func (s *Server) Info(t T, key string) string {
 	t.Helper()
 	for line := range strings.Lines(s.Do(t, "INFO")) {
 		if v, ok := strings.CutPrefix(line, key+":"); ok {
@@ -232,14 +229,14 @@ func (s *Server) Info(t testing.TB, key string) string {
 }
 
 // Config returns a configuration of the driver for the server, with changes.
-func (s *Server) Config(t testing.TB, changes map[string]any) json.RawMessage {
+func (s *Server) Config(t T, changes map[string]any) json.RawMessage {
 	t.Helper()
 	c := map[string]any{"mode": "standalone", "addresses": []string{s.Addr}}
 	return s.secure(t, c, changes)
 }
 
 // secure completes a configuration by login and TLS.
-func (s *Server) secure(t testing.TB, c, changes map[string]any) json.RawMessage {
+func (s *Server) secure(t T, c, changes map[string]any) json.RawMessage {
 	t.Helper()
 	c["username"], c["password"] = User, UserPassword
 	if !s.plain {
