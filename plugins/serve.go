@@ -23,11 +23,12 @@ import (
 	"github.com/understudy-dev/understudy/plugins/wire"
 )
 
-// How long a process that is to end lets calls in flight and the store end.
+// How long a process that is to end lets calls in flight and the store end: less
+// than the host's StopTimeout together.
 const (
-	drainTimeout  = 1500 * time.Millisecond // the host still listens; it kills after its StopTimeout
-	orphanTimeout = 500 * time.Millisecond  // nobody listens any more
-	flushTimeout  = 20 * time.Millisecond   // for the last answers to leave
+	drainTimeout = time.Second            // for calls to end by themselves, if somebody still listens
+	closeTimeout = 700 * time.Millisecond // for the store to close
+	flushTimeout = 50 * time.Millisecond  // for the last answers to leave
 )
 
 // Serve serves d to the host that started this program, until the host has gone
@@ -94,17 +95,17 @@ func end(server *wire.Server, transport <-chan *grpc.Server, parent int, served 
 	signal.Notify(terminate, syscall.SIGTERM)
 	defer signal.Stop(terminate)
 
-	timeout := drainTimeout
+	var drain time.Duration
 	select {
 	case <-served: // the host has asked for it
 	case <-terminate:
+		drain = drainTimeout
 	case <-hostGone(parent, served):
-		timeout = orphanTimeout
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), timeout)
+	ctx, cancel := context.WithTimeout(context.Background(), drain+closeTimeout)
 	defer cancel()
 	shut := make(chan error, 1)
-	go func() { shut <- server.Shutdown(ctx) }()
+	go func() { shut <- server.Shutdown(ctx, drain) }()
 	var err error
 	select {
 	case err = <-shut:

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"time"
 
 	"google.golang.org/grpc"
 
@@ -45,28 +46,36 @@ func NewServer(d driver.Driver, logger *slog.Logger) *Server {
 // Register makes s answer the calls that r receives.
 func (s *Server) Register(r grpc.ServiceRegistrar) { wirev1.RegisterDriverServer(r, s) }
 
-// Shutdown refuses new calls with [driver.Unavailable], ends the feeds, waits for
-// the calls in flight, and closes the store, within ctx. It returns what did not
-// end in time, and what closing the store returned.
-func (s *Server) Shutdown(ctx context.Context) error {
+// Shutdown refuses new calls with [driver.Unavailable], ends the feeds, lets the
+// calls in flight end by themselves for as long as drain, and closes the store,
+// which ends the rest, all within ctx. It returns what did not end in time, and
+// what closing the store returned.
+func (s *Server) Shutdown(ctx context.Context, drain time.Duration) error {
 	s.mu.Lock()
 	s.ending = true
 	store := s.store
 	s.mu.Unlock()
 	s.end()
 
-	var errs []error
 	idle := make(chan struct{})
 	go func() { s.calls.Wait(); close(idle) }()
+	patience := time.NewTimer(drain)
+	defer patience.Stop()
 	select {
 	case <-idle:
+	case <-patience.C:
 	case <-ctx.Done():
-		errs = append(errs, fmt.Errorf("calls in flight: %w", context.Cause(ctx)))
 	}
+	var err error
 	if store != nil {
-		errs = append(errs, store.Close(ctx))
+		err = store.Close(ctx)
 	}
-	return errors.Join(errs...)
+	select {
+	case <-idle:
+		return err
+	case <-ctx.Done():
+		return errors.Join(err, fmt.Errorf("calls in flight: %w", context.Cause(ctx)))
+	}
 }
 
 var (

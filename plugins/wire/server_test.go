@@ -168,7 +168,7 @@ func TestShutdown(t *testing.T) {
 	go func() { _, err := client.Commit(t.Context(), one("a")); committed <- err }()
 	<-reached
 	shut := make(chan error, 1)
-	go func() { shut <- s.Shutdown(t.Context()) }()
+	go func() { shut <- s.Shutdown(t.Context(), time.Hour) }()
 
 	err := <-feed
 	require.ErrorIs(t, err, driver.Unavailable)
@@ -199,7 +199,7 @@ func TestShutdownDoesNotWaitForEver(t *testing.T) {
 	<-reached
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
-	require.ErrorIs(t, s.Shutdown(ctx), context.DeadlineExceeded)
+	require.ErrorIs(t, s.Shutdown(ctx, 0), context.DeadlineExceeded)
 	close(release)
 	require.NoError(t, <-got)
 }

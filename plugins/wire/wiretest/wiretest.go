@@ -67,7 +67,7 @@ func Connect(tb TB, d driver.Driver) *wire.Client {
 	tb.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(tb.Context()), 5*time.Second)
 		defer cancel()
-		if err := server.Shutdown(ctx); err != nil {
+		if err := server.Shutdown(ctx, time.Second); err != nil {
 			tb.Errorf("shut the driver down: %v", err)
 		}
 		if err := conn.Close(); err != nil {
