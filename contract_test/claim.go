@@ -35,6 +35,8 @@ func claimCases() []Case {
 			Sentence: "It returns fewer records than there are rather than more than MaxBatchBytes."},
 		{Area: area, Name: "RepeatClaimsNothingMore", run: claimRepeat,
 			Sentence: "A repeat with the same token before the lease ends claims nothing more: it returns the records that the first call leased and that have not been changed since."},
+		{Area: area, Name: "RepeatAtOnceClaimsNothingMore", run: claimRepeatAtOnce,
+			Sentence: "A repeat with the same token before the lease ends claims nothing more: also while the first call is on its way."},
 		{Area: area, Name: "RepeatGivesNoneOfOthers", run: claimRepeatOfOthers,
 			Sentence: "A repeat returns the records that the first call leased and that have not been changed since: others get none of them."},
 	}
@@ -106,7 +108,7 @@ func claimKinds(e *env) {
 	require.Empty(e, c.claim(c.claimRequest(100, time.Hour, "yellow", "re", "redd", "Red")).Records)
 	got := c.claim(c.claimRequest(100, time.Hour, "green")).Records
 	require.ElementsMatch(e, []string{"green0", "green1", "green2"}, ids(got))
-	got = c.claim(c.claimRequest(100, time.Hour, "blue", "yellow", "red", "green")).Records
+	got = c.claim(c.claimRequest(100, time.Hour, "blue", "yellow", "red", "green", "red")).Records
 	require.ElementsMatch(e, []string{"red0", "red1", "red2", "blue0", "blue1", "blue2"}, ids(got))
 }
 
@@ -245,4 +247,26 @@ func claimRepeatOfOthers(e *env) {
 	require.Empty(e, c.claim(other).Records)
 	require.Empty(e, c.claim(other).Records)
 	require.Len(e, c.claim(req).Records, 1, "a repeat of the claim that got the record")
+}
+
+func claimRepeatAtOnce(e *env) {
+	conns := e.several(3)
+	var starts []driver.Transition
+	for _, id := range numbered("r", 40) {
+		starts = append(starts, conns[0].newStart(id))
+	}
+	conns[0].apply(starts...)
+	req := conns[0].claimRequest(3, time.Hour)
+	given := make([]driver.ClaimResponse, contenders)
+	e.all(contenders, func(i int) (err error) {
+		given[i], err = conns[i%len(conns)].Claim(e.Context(), req)
+		return err
+	})
+	want := ids(conns[0].claim(req).Records)
+	require.Len(e, want, 3)
+	for _, resp := range given {
+		require.ElementsMatch(e, want, ids(resp.Records), "each of the equal claims gives the same")
+	}
+	leased := driver.ListRequest{Statuses: []driver.Status{driver.Leased}, Limit: 100}
+	require.ElementsMatch(e, want, ids(conns[0].list(leased)), "nothing more is leased")
 }

@@ -176,7 +176,7 @@ func oneWins(e *env, conns []*conn, attempts []driver.Transition, refusal driver
 		case v.Err == nil && !v.Applied:
 			return fmt.Errorf("a transition that was sent once is taken for a repeat")
 		case v.Err != nil && driver.ClassOf(v.Err) != refusal:
-			return fmt.Errorf("verdict, want %s: %w", refusal, v.Err)
+			return fmt.Errorf("verdict, want %q: %w", refusal.String(), v.Err)
 		case v.Err == nil && !winner.CompareAndSwap(-1, int64(i)):
 			return fmt.Errorf("both attempt %d and attempt %d succeeded", winner.Load(), i)
 		}

@@ -71,7 +71,7 @@ func (c *conn) tryMerge(epoch uint64) (effect func() bool, err error) {
 func (c *conn) tryClaim(epoch uint64) (effect func() bool, err error) {
 	c.e.Helper()
 	req := c.claimRequest(1, time.Hour)
-	req.Guard.Epoch = epoch
+	req.Epoch = epoch
 	resp, err := c.Claim(c.e.Context(), req)
 	if err == nil && len(resp.Records) == 0 {
 		err = fmt.Errorf("the record that is due was not claimed")

@@ -20,7 +20,7 @@ func isolationCases() []Case {
 		{Area: chain, Name: "SharesNoEpoch", run: chainEpoch,
 			Sentence: "Each store keeps one epoch record for the chain; stores of different chains share nothing."},
 		{Area: durable, Name: "SurvivesAClose", run: durableClose, Needs: needs,
-			Sentence: "Close: records stay."},
+			Sentence: "Close lets go of everything the store holds. Records stay."},
 		{Area: durable, Name: "SurvivesAKill", run: durableKill, Needs: needs,
 			Sentence: "CapDurable: what was acknowledged is still there after the driver's process has been killed and opened again."},
 		{Area: durable, Name: "SurvivesAKillAmidWrites", run: durableAmid, Needs: needs,

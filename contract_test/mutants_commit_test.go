@@ -33,7 +33,7 @@ var commitMutants = []mutant{
 			return force(ctx, s, t.Record, stored)
 		})},
 	{name: "goes back in epoch", area: "Commit", wrap: onConflict(
-		func(ctx context.Context, s driver.Store, t driver.Transition, v driver.Verdict, stored *driver.Record) driver.Verdict {
+		func(_ context.Context, _ driver.Store, t driver.Transition, v driver.Verdict, stored *driver.Record) driver.Verdict {
 			if stored.Epoch <= t.Record.Epoch {
 				return v
 			}

@@ -55,7 +55,7 @@ func overMerges(wins func(merged, stored *driver.Record) bool) func(driver.Store
 func unfencedCommit(ctx context.Context, s driver.Store, req driver.CommitRequest) (driver.CommitResponse, error) {
 	resp, err := s.Commit(ctx, req)
 	if held := atEpoch(err, driver.Fenced); held != nil && held.State == driver.Serving {
-		req.Guard.Epoch = held.Number
+		req.Epoch = held.Number
 		req.Transitions = slices.Clone(req.Transitions)
 		for i := range req.Transitions {
 			req.Transitions[i].Record.Epoch = held.Number
@@ -71,7 +71,7 @@ var epochMutants = []mutant{
 		func(ctx context.Context, s driver.Store, req driver.ClaimRequest) (driver.ClaimResponse, error) {
 			resp, err := s.Claim(ctx, req)
 			if held := atEpoch(err, driver.Fenced); held != nil {
-				req.Guard.Epoch = held.Number
+				req.Epoch = held.Number
 				return s.Claim(ctx, req)
 			}
 			return resp, err
@@ -80,7 +80,7 @@ var epochMutants = []mutant{
 		merge: func(ctx context.Context, s driver.Store, req driver.MergeRequest) (driver.MergeResponse, error) {
 			resp, err := s.Merge(ctx, req)
 			if held := atEpoch(err, driver.Fenced); held != nil {
-				req.Guard.Epoch = held.Number
+				req.Epoch = held.Number
 				return s.Merge(ctx, req)
 			}
 			return resp, err
@@ -120,7 +120,7 @@ var epochMutants = []mutant{
 				merge.Records = append(merge.Records, t.Record)
 			}
 			merged, err := s.Merge(ctx, merge)
-			return driver.CommitResponse{Receipt: merged.Receipt, Verdicts: merged.Verdicts}, err
+			return driver.CommitResponse(merged), err
 		}})},
 	{name: "merges nothing during a handover", area: "Fence", wrap: with(broken{
 		merge: func(ctx context.Context, s driver.Store, req driver.MergeRequest) (driver.MergeResponse, error) {
@@ -136,7 +136,7 @@ var epochMutants = []mutant{
 			if held := atEpoch(err, driver.Lost); held != nil {
 				merge := driver.MergeRequest{Guard: req.Guard, Records: []driver.Record{req.Transitions[0].Record}}
 				merged, err := s.Merge(ctx, merge)
-				return driver.CommitResponse{Receipt: merged.Receipt, Verdicts: merged.Verdicts}, err
+				return driver.CommitResponse(merged), err
 			}
 			return resp, err
 		}})},

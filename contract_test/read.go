@@ -21,6 +21,8 @@ func readCases() []Case {
 			Sentence: "Get returns each record as it stands after every mutation that was acknowledged before the call."},
 		{Area: get, Name: "TellsSimilarIDsApart", run: getSimilar,
 			Sentence: "ID: unique in its chain: 1–256 bytes of printable UTF-8."},
+		{Area: get, Name: "GivesManyLargeRecords", run: getLarge,
+			Sentence: "Get returns the records with the given ids: 1–256 of them, of any size up to MaxRecordBytes."},
 		{Area: list, Name: "GivesEachOnce", run: listOnce,
 			Sentence: "Over all pages, from an empty cursor to an empty Next, every record that matched throughout comes exactly once."},
 		{Area: list, Name: "Filters", run: listFilters,
@@ -86,6 +88,27 @@ func getSimilar(e *env) {
 	require.ElementsMatch(e, similar, ids(c.list(driver.ListRequest{Limit: 7})))
 }
 
+func getLarge(e *env) {
+	c := e.open()
+	heavy, more := c.heaviest(), c.heaviest()
+	for i := range more {
+		more[i].Record.ID = "m" + more[i].Record.ID[1:]
+	}
+	c.apply(heavy...)
+	c.apply(more...)
+	want := append(heavy, more...)
+	asked := make([]string, len(want))
+	for i := range want {
+		asked[i] = want[i].Record.ID
+	}
+	resp, err := c.Get(e.Context(), driver.GetRequest{IDs: asked})
+	require.NoError(e, err)
+	require.Equal(e, asked, ids(resp.Records))
+	for i := range want {
+		e.same(&want[i].Record, &resp.Records[i])
+	}
+}
+
 // mixture starts workflows of three kinds and gives them three statuses; it
 // returns the records as stored.
 func mixture(c *conn, n int) []driver.Record {
@@ -137,7 +160,7 @@ func listOnce(e *env) {
 
 var filters = []driver.ListRequest{
 	{Kinds: []string{"red"}},
-	{Kinds: []string{"blue", "yellow", "green"}},
+	{Kinds: []string{"blue", "yellow", "green", "blue"}},
 	{Kinds: []string{"yellow"}},
 	{Statuses: []driver.Status{driver.Cancelled}},
 	{Statuses: []driver.Status{driver.Leased, driver.Failed, driver.Ready}},

@@ -138,7 +138,7 @@ func recordBytes(e *env) {
 		every = append(every, byte(i))
 	}
 	invalid := []byte{0xff, 0xfe, 0x00, 0xc3, 0x28, 0xed, 0xa0, 0x80, '"', '\\', '\r', '\n', 0x1b}
-	for i, b := range [][]byte{{0}, invalid, every, bytes.Repeat([]byte{0xff}, 80_000), bytes.Repeat([]byte{0}, 80_000)} {
+	for i, b := range [][]byte{{0}, invalid, every, bytes.Repeat([]byte{0xff}, 80_000), make([]byte, 80_000)} {
 		r := c.complete(fmt.Sprint("r", i))
 		r.Input, r.State, r.Output = b, bytes.Clone(b), append([]byte{1}, b...)
 		c.merge(r)

@@ -3,7 +3,6 @@
 package contracttest
 
 import (
-	"fmt"
 	"slices"
 	"testing"
 	"time"
@@ -93,6 +92,6 @@ func report(t *testing.T, r Result) {
 	case Failed:
 		t.Fatal(r.Output)
 	default:
-		t.Fatal(fmt.Sprintf("outcome %q", r.Outcome))
+		t.Fatalf("outcome %q", r.Outcome)
 	}
 }
