@@ -32,9 +32,12 @@ var shares = []struct {
 	skip string
 	idle time.Duration
 }{
-	{name: "Streams", skip: "^(all|subscribe-all|deadline|batch/bad-event)", idle: 250 * time.Millisecond},
-	{name: "WholeLogCompat0", only: "^(all|subscribe-all)/.*(compat0|truncated-streams)", idle: 250 * time.Millisecond},
-	{name: "WholeLogCompat1", only: "^(all|subscribe-all)/.*compat1", idle: 250 * time.Millisecond},
+	{name: "Streams", skip: "^(all|subscribe-all|deadline|batch/bad-event)", idle: 400 * time.Millisecond},
+	{name: "WholeLog", only: "^all/", idle: 400 * time.Millisecond},
+	{name: "PrefixesCompat0", only: "^subscribe-all/stream-prefix.*compat0", idle: 400 * time.Millisecond},
+	{name: "PrefixesCompat1", only: "^subscribe-all/stream-prefix.*compat1", idle: 400 * time.Millisecond},
+	{name: "OthersCompat0", only: "^subscribe-all/([^s]|stream-r).*compat0", idle: 400 * time.Millisecond},
+	{name: "OthersCompat1", only: "^subscribe-all/([^s]|stream-r).*compat1", idle: 400 * time.Millisecond},
 	// A subscription ends 300 ms after its start, and the second answer to a bad event comes 2 s after the first,
 	// in the third of three quiet times.
 	{name: "Timed", only: "^(deadline|batch/bad-event)", idle: 700 * time.Millisecond},
