@@ -110,7 +110,7 @@ func try[R any](ctx context.Context, c *Chain, v *view, op operation, call func(
 	case giveBack:
 		return resp, false, err
 	case follow:
-		c.follow(v, err)
+		c.follow(ctx, v, err)
 	case again, moveOn, leave: // observe has seen to it
 	}
 	return resp, true, err

@@ -111,7 +111,7 @@ func (c *Chain) informUntilDone(v *view, l *link) {
 			}
 			return
 		case driver.ClassOf(err) == driver.Fenced:
-			c.follow(v, err)
+			c.follow(v.ctx, v, err)
 		case standby && decide(opMerge, err) == leave:
 			l.failed(err)
 			_ = c.dropStandby(v, l, err) // it fails only when the epoch is over
@@ -122,17 +122,18 @@ func (c *Chain) informUntilDone(v *view, l *link) {
 
 // follow takes over the newer epoch that err carries, or that any link holds if
 // it carries none. When there is none, as during a handover, it waits a moment.
-func (c *Chain) follow(v *view, err error) {
+// It returns when ctx is done.
+func (c *Chain) follow(ctx context.Context, v *view, err error) {
 	e, ok := errors.AsType[*driver.Error](err)
 	if ok && e.Epoch != nil {
 		c.join(v, *e.Epoch)
 	} else {
-		for _, held := range c.readEpochs(v.ctx) {
+		for _, held := range c.readEpochs(ctx) {
 			c.join(v, held)
 		}
 	}
 	if c.view.Load() == v {
-		pause(c.ctx, v.ctx, c.config.Policy.pause(0))
+		pause(ctx, v.ctx, c.config.Policy.pause(0))
 	}
 }
 

@@ -80,6 +80,7 @@ type events struct {
 	mu      sync.Mutex
 	queue   []Event
 	running bool
+	closed  bool
 	idle    sync.WaitGroup
 }
 
@@ -89,11 +90,22 @@ func (e *events) emit(event Event) {
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	if e.closed {
+		return
+	}
 	e.queue = append(e.queue, event)
 	if !e.running {
 		e.running = true
 		e.idle.Go(e.deliver)
 	}
+}
+
+// close waits until the handler has had all events; later ones are not delivered.
+func (e *events) close() {
+	e.mu.Lock()
+	e.closed = true
+	e.mu.Unlock()
+	e.idle.Wait()
 }
 
 func (e *events) deliver() {

@@ -304,6 +304,35 @@ func TestSecondHostFollows(t *testing.T) {
 	})
 }
 
+// A refusal that does not tell the newer epoch makes the host look for it, not
+// the caller wait for that.
+func TestFencedWithoutAnEpoch(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b := openN(t, 2)
+		b.start(t, "w")
+		b.stores[0].hook(func(ctx context.Context, op string) error {
+			if op == "epoch" {
+				<-ctx.Done()
+				return driver.ContextError(ctx, false)
+			}
+			return driver.Fenced
+		})
+		ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+		defer cancel()
+		began := time.Now()
+		_, err := b.Get(ctx, "w")
+		require.ErrorIs(t, err, context.DeadlineExceeded)
+		require.LessOrEqual(t, time.Since(began), 400*time.Millisecond)
+		// The newer epoch stands in b.
+		epoch := b.stores[1].epoch(t)
+		_, err = b.stores[1].Store.Advance(t.Context(), driver.AdvanceRequest{Expect: epoch.At(),
+			Next: driver.Epoch{Number: 7, Version: 1, Token: driver.NewToken(), Active: "b"}})
+		require.NoError(t, err)
+		require.Equal(t, uint64(7), b.start(t, "x").Epoch)
+	})
+}
+
 // A store that never returns, whatever its context says, holds nobody up.
 func TestHungDriver(t *testing.T) {
 	t.Parallel()

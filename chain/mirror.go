@@ -76,7 +76,7 @@ func (c *Chain) mergeBatch(l *link, groups []*mergeGroup) {
 		wait := c.config.Policy.pause(n)
 		switch {
 		case act == follow:
-			c.follow(v, err)
+			c.follow(c.ctx, v, err)
 		case act == again && time.Since(began)+wait < c.config.Policy.Mirror:
 			pause(c.ctx, v.ctx, wait)
 		default:

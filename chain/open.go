@@ -252,7 +252,7 @@ func (c *Chain) Close(ctx context.Context) error {
 	ended := make(chan struct{})
 	go func() {
 		c.tasks.Wait()
-		c.events.idle.Wait()
+		c.events.close()
 		close(ended)
 	}()
 	var errs []error
