@@ -10,11 +10,11 @@ import (
 
 	"github.com/understudy-dev/understudy/chain"
 	"github.com/understudy-dev/understudy/driver"
-	"github.com/understudy-dev/understudy/drivers/memory"
+	_ "github.com/understudy-dev/understudy/drivers/all" // or the drivers needed
 )
 
 // A chain of two memory stores, linked into the program. With Link.Plugin instead
-// of Link.Store each runs in a process of its own.
+// of Link.Driver each runs in a process of its own.
 func Example() {
 	ctx, stop := context.WithTimeout(context.Background(), time.Minute)
 	defer stop()
@@ -28,16 +28,10 @@ func Example() {
 }
 
 func archiveOne(ctx context.Context) error {
-	config := chain.Config{Name: "recordings"}
-	for _, name := range []string{"first", "second"} {
-		store, err := memory.Open(ctx, memory.Options{Chain: config.Name})
-		if err != nil {
-			return err
-		}
-		defer store.Close(ctx)
-		config.Links = append(config.Links, chain.Link{Name: name, Store: store})
-	}
-	c, err := chain.Open(ctx, config)
+	c, err := chain.Open(ctx, chain.Config{Name: "recordings", Links: []chain.Link{
+		{Name: "first", Driver: "memory"},
+		{Name: "second", Driver: "memory"},
+	}})
 	if err != nil {
 		return err
 	}
@@ -49,12 +43,12 @@ func archiveOne(ctx context.Context) error {
 	working, done := context.WithCancel(ctx)
 	err = c.Work(working, "recording", func(ctx context.Context, h *chain.Handle) ([]byte, error) {
 		if h.Step() == "" { // else another worker came as far as the save point
-			fmt.Printf("verified %s\n", h.Input()) //nolint:forbidigo // an example prints
+			fmt.Printf("verified %s\n", h.Input())
 			if err := h.Save(ctx, "verified", nil); err != nil {
 				return nil, err
 			}
 		}
-		fmt.Printf("archived %s\n", h.Input()) //nolint:forbidigo // an example prints
+		fmt.Printf("archived %s\n", h.Input())
 		done()
 		return []byte("archive/" + string(h.Input())), nil
 	}, chain.WorkOptions{})
@@ -63,7 +57,7 @@ func archiveOne(ctx context.Context) error {
 	}
 	r, err := c.Get(ctx, "1772442900.17")
 	if err == nil && r.Status == driver.Succeeded {
-		fmt.Printf("%s: %s\n", r.Status, r.Output) //nolint:forbidigo // an example prints
+		fmt.Printf("%s: %s\n", r.Status, r.Output)
 	}
 	return err
 }
