@@ -17,9 +17,9 @@ func (m *Machine) Claim(ctx context.Context, req driver.ClaimRequest) (driver.Cl
 	if err := m.admitNow(ctx, req.Guard, driver.Epoch.Admit); err != nil {
 		return driver.ClaimResponse{}, m.label(err, "claim")
 	}
-	for {
+	for tried := false; ; {
 		changed := m.changed.wait()
-		p := m.pick(&req)
+		p := m.pick(&req, tried)
 		if p.contended {
 			select {
 			case <-changed:
@@ -32,6 +32,7 @@ func (m *Machine) Claim(ctx context.Context, req driver.ClaimRequest) (driver.Cl
 			return m.claimed(&req, p.repeat), nil
 		}
 		verdicts, err := m.take(ctx, Origin{Epoch: req.Epoch, After: p.after}, p.events)
+		tried = true
 		m.unreserve(p.slots)
 		if err != nil {
 			return driver.ClaimResponse{}, m.label(err, "claim")
@@ -67,13 +68,14 @@ type pick struct {
 }
 
 // pick finds the records that a claim can lease and reserves them, so that no
-// other claim of this machine tries to get them at the same time.
-func (m *Machine) pick(req *driver.ClaimRequest) pick {
+// other claim of this machine tries to get them at the same time. A call that has
+// tried before, and won nothing, is not to be taken for its own repeat.
+func (m *Machine) pick(req *driver.ClaimRequest, tried bool) pick {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	r := m.replica
 	now := driver.Millis(m.clock.Now())
-	if known, held := m.repeated(req.Token, now); known {
+	if known, held := m.repeated(req.Token, now); known && (!tried || len(held) > 0) {
 		return pick{repeat: held}
 	}
 	p := pick{after: r.next}

@@ -233,7 +233,7 @@ func (m *Machine) incomplete() error {
 
 // reset begins the replica anew. The caller holds m.mu.
 func (m *Machine) reset() {
-	m.replica = newReplica(m.opts.Feed)
+	m.replica = newReplica(m.opts.window, m.opts.Feed)
 	m.next.Store(0)
 	m.state.phase = starting
 	m.sender.mu.Lock()

@@ -31,6 +31,8 @@ type Options struct {
 	// Tidy is the longest time by which expiry and compaction are put off, at random,
 	// so that of several machines on a log mostly one does them; 0: [DefaultTidy].
 	Tidy time.Duration
+
+	window Position // 0: [Window]; tests have less
 }
 
 // Defaults of [Options].
@@ -88,10 +90,13 @@ func Open(opts Options) *Machine {
 	if opts.Tidy == 0 {
 		opts.Tidy = DefaultTidy
 	}
+	if opts.window == 0 {
+		opts.window = Window
+	}
 	m := &Machine{
 		log: opts.Log, describe: opts.Describe, logger: opts.Logger, clock: opts.Clock,
 		limits: opts.Log.Limits(), opts: opts, nonce: rand.Uint64(), //nolint:gosec // tells machines apart, guards nothing
-		replica:  newReplica(opts.Feed),
+		replica:  newReplica(opts.window, opts.Feed),
 		tidy:     make(chan struct{}, 1),
 		finished: make(chan struct{}),
 	}

@@ -12,10 +12,10 @@ import (
 // events from start on. It is guarded by the machine's lock.
 type replica struct {
 	window Position // [Window]
-	begun bool     // something was applied
-	start Position // of the first event applied
-	next  Position // of the next event to apply
-	last  Place    // where to resume
+	begun  bool     // something was applied
+	start  Position // of the first event applied
+	next   Position // of the next event to apply
+	last   Place    // where to resume
 
 	ready bool // the beginning of the log, or a checkpoint, was seen: events can be decided
 	exact bool // it began where the log may begin: at the end of the log the table equals that of any other replica
@@ -34,9 +34,9 @@ type replica struct {
 	feed   feed
 }
 
-func newReplica(feedLength int) *replica {
+func newReplica(window Position, feedLength int) *replica {
 	return &replica{
-		window: Window,
+		window: window,
 		table:  newTable(),
 		claims: map[driver.Token]claim{},
 		ghosts: ghosts{ids: map[string]ghost{}},

@@ -58,11 +58,7 @@ func newWorld(t *rapid.T) *world {
 	return w
 }
 
-func (w *world) newReplica() *replica {
-	r := newReplica(1000)
-	r.window = w.window
-	return r
-}
+func (w *world) newReplica() *replica { return newReplica(w.window, 1000) }
 
 func (w *world) newHost() *host {
 	h := &host{Machine: &Machine{clock: worldClock{w: w}, replica: w.newReplica(), limits: Limits{Events: 8, Bytes: 1 << 20}}}
@@ -234,7 +230,7 @@ func (w *world) claim(h *host) {
 	}
 	req := driver.ClaimRequest{Guard: driver.Guard{Epoch: w.epochOf(h)}, Owner: "o", Token: token,
 		Kinds: []string{"k"}, Limit: rapid.IntRange(1, 3).Draw(w.t, "limit"), Lease: 20 * time.Millisecond}
-	p := h.pick(&req)
+	p := h.pick(&req, false)
 	w.send(p.after, req.Epoch, p.events...)
 	h.unreserve(p.slots)
 }
