@@ -119,6 +119,21 @@ var claimMutants = []mutant{
 			return s.Claim(ctx, req)
 		})(s)
 	}},
+	{name: "knows a repeat only after the first call", area: "Claim", wrap: func(s driver.Store) driver.Store {
+		var running table[driver.Token, bool]
+		return onClaim(func(ctx context.Context, s driver.Store, req driver.ClaimRequest) (driver.ClaimResponse, error) {
+			if again, _ := running.load(req.Token); again {
+				req.Token = driver.NewToken()
+			}
+			running.store(req.Token, true)
+			defer running.store(req.Token, false)
+			resp, err := s.Claim(ctx, req)
+			timer := time.NewTimer(5 * time.Millisecond)
+			defer timer.Stop()
+			<-timer.C
+			return resp, err
+		})(s)
+	}},
 	{name: "gives a repeat nothing", area: "Claim", wrap: func(s driver.Store) driver.Store {
 		var known table[driver.Token, bool]
 		return onClaim(func(ctx context.Context, s driver.Store, req driver.ClaimRequest) (driver.ClaimResponse, error) {

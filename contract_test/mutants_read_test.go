@@ -67,6 +67,17 @@ var readMutants = []mutant{
 		})(s)
 	}},
 
+	{name: "gets no more than a batch", area: "Get", wrap: with(broken{
+		get: func(ctx context.Context, s driver.Store, req driver.GetRequest) (driver.GetResponse, error) {
+			resp, err := s.Get(ctx, req)
+			size := 0
+			resp.Records = slices.DeleteFunc(resp.Records, func(r driver.Record) bool {
+				size += driver.EncodedSize(&r)
+				return size > driver.MaxBatchBytes
+			})
+			return resp, err
+		}})},
+
 	{name: "lists a record on two pages", area: "List", wrap: func(s driver.Store) driver.Store {
 		var last table[string, driver.Record]
 		return onListed(func(resp *driver.ListResponse, req driver.ListRequest) {

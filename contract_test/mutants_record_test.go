@@ -155,6 +155,20 @@ var recordMutants = append(losesFields(), []mutant{
 			resp.Records = slices.DeleteFunc(resp.Records, func(r driver.Record) bool { return r.Failure != "" })
 			return resp, err
 		})},
+	{name: "feeds changes of forgotten records", area: "Retention", wrap: onChanges(
+		func(ctx context.Context, s driver.Store, req driver.ChangesRequest, emit func(driver.ChangeBatch) error) error {
+			wanted := req.Records
+			req.Records = false
+			return s.Changes(ctx, req, func(b driver.ChangeBatch) error {
+				for i, change := range b.Changes {
+					resp, err := s.Get(ctx, driver.GetRequest{IDs: []string{change.ID}})
+					if err == nil && wanted && len(resp.Records) == 1 {
+						b.Changes[i].Record = &resp.Records[0]
+					}
+				}
+				return emit(b)
+			})
+		})},
 	{name: "forgets records by half", area: "Retention", wrap: with(broken{
 		get: func(ctx context.Context, s driver.Store, req driver.GetRequest) (driver.GetResponse, error) {
 			resp, err := s.Get(ctx, req)
