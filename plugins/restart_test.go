@@ -96,6 +96,7 @@ func TestKilledUnderLoad(t *testing.T) {
 	t.Parallel()
 	store, logs := launch(t, spec("serve"))
 	l := startLoad(t, store, 64)
+	send(t, store.Status().PID, syscall.SIGINT) // a Ctrl-C is the host's alone
 	for n := range 3 {
 		l.requireGood(t)
 		pid := store.Status().PID
@@ -105,6 +106,7 @@ func TestKilledUnderLoad(t *testing.T) {
 		require.True(t, gone(pid))
 	}
 	l.requireGood(t)
+	require.Equal(t, 3, store.Status().Restarts)
 	require.Positive(t, l.unknown.Load(), "calls in flight when the process was killed")
 	require.NotEmpty(t, logs.FilterMessage("plugin lost, restarting").All())
 }
@@ -112,7 +114,7 @@ func TestKilledUnderLoad(t *testing.T) {
 func TestFrozenUnderLoad(t *testing.T) {
 	t.Parallel()
 	s := spec("serve")
-	s.PingInterval, s.PingTimeout = 200*time.Millisecond, 200*time.Millisecond
+	s.PingInterval, s.PingTimeout = 200*time.Millisecond, 500*time.Millisecond
 	store, _ := launch(t, s)
 	l := startLoad(t, store, 16)
 	l.requireGood(t)
@@ -159,7 +161,7 @@ func TestCallsInFlight(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			s := spec("serve")
-			s.PingInterval, s.PingTimeout = 200*time.Millisecond, 200*time.Millisecond
+			s.PingInterval, s.PingTimeout = 200*time.Millisecond, 500*time.Millisecond
 			store, _ := launch(t, s)
 			read, write, feed, fed := make(chan error, 1), make(chan error, 1), make(chan error, 1), make(chan struct{}, 1)
 			go func() { _, err := get(t.Context(), store, "block"); read <- err }()

@@ -220,6 +220,12 @@ func (s *Store) next(ctx context.Context, lost *instance, limit <-chan time.Time
 	}
 }
 
+// unavailable is the error of a call that met no process. It tells why there is
+// none, but the class of that is not the call's.
 func unavailable(status Status, format string, args ...any) error {
-	return &driver.Error{Class: driver.Unavailable, Detail: fmt.Sprintf(format, args...), Cause: status.Err}
+	e := &driver.Error{Class: driver.Unavailable, Detail: fmt.Sprintf(format, args...)}
+	if status.Err != nil {
+		e.Cause = errors.New(status.Err.Error())
+	}
+	return e
 }
