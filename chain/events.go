@@ -23,6 +23,8 @@ type FailedOver struct {
 	Attempts int           // on From that failed
 	Elapsed  time.Duration // since the start of the first attempt that failed
 	InFlight int           // calls that waited and go on in To
+
+	Protected bool // whether a standby is in step behind To
 }
 
 // Followed tells that the chain has moved to another epoch by the decision of

@@ -64,9 +64,9 @@ func (c *Chain) failover(v *view, i incident) {
 			zap.String("from", v.active.name), zap.String("to", l.name), zap.Stringer("epoch", e),
 			zap.NamedError("cause", i.last), zap.NamedError("evidence", i.first),
 			zap.Int("attempts", i.attempts), zap.Int("retries", i.retries),
-			zap.Duration("elapsed", time.Since(i.began)), zap.Int("in_flight", inFlight))
+			zap.Duration("elapsed", time.Since(i.began)), zap.Int("in_flight", inFlight), zap.Bool("protected", len(e.InSync) > 0))
 		c.events.emit(FailedOver{At: now(), From: v.active.name, To: l.name, Epoch: e.Clone(), Cause: i.last, Evidence: i.first,
-			Attempts: i.attempts, Elapsed: time.Since(i.began), InFlight: inFlight})
+			Attempts: i.attempts, Elapsed: time.Since(i.began), InFlight: inFlight, Protected: len(e.InSync) > 0})
 		return
 	}
 	c.allDown(v)

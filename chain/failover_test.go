@@ -43,7 +43,7 @@ func TestFailoverAfterThreeRetries(t *testing.T) {
 		require.Len(t, lines, 1, "one ERROR line per failover")
 		require.Equal(t, "failed over", lines[0].Message)
 		fields := lines[0].ContextMap()
-		for _, key := range []string{"from", "to", "epoch", "cause", "evidence", "attempts", "elapsed", "in_flight"} {
+		for _, key := range []string{"from", "to", "epoch", "cause", "evidence", "attempts", "elapsed", "in_flight", "protected"} {
 			require.Contains(t, fields, key)
 		}
 	})
