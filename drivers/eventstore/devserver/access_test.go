@@ -17,6 +17,7 @@ import (
 	api "github.com/EventStore/EventStore-Client-Go/v4/protos/streams"
 	"github.com/google/uuid"
 	"github.com/stretchr/testify/require"
+	"google.golang.org/genproto/googleapis/rpc/code"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
@@ -175,6 +176,24 @@ func TestAccessToDelete(t *testing.T) {
 	require.Equal(t, codes.OK, remove(ann, "annOnly"))
 	require.Equal(t, codes.OK, remove(bob, "open"))
 	require.Equal(t, codes.OK, remove(admin, "$system"))
+}
+
+func TestAccessToBatchAppend(t *testing.T) {
+	t.Parallel()
+	w := secured(t)
+	for header, want := range map[string]code.Code{ann: code.Code_OK, bob: code.Code_PERMISSION_DENIED, "": code.Code_PERMISSION_DENIED} {
+		ctx, cancel := context.WithTimeout(as(t.Context(), header), waiting)
+		call, err := w.streams.BatchAppend(ctx)
+		require.NoError(t, err)
+		b := &batch{t: t, call: call}
+		b.send(uuid.New(), true, to("annOnly"), 1)
+		require.EqualValues(t, want, b.recv().GetError().GetCode())
+		cancel()
+	}
+	call, err := w.streams.BatchAppend(as(t.Context(), basic("ann", "wrong")))
+	require.NoError(t, err)
+	_, err = call.Recv()
+	requireStatus(t, codes.Unauthenticated, err)
 }
 
 func TestLinksShowOnlyWhatTheReaderMaySee(t *testing.T) {

@@ -102,6 +102,24 @@ func TestBatchAppendAnswersInOrder(t *testing.T) {
 	}
 }
 
+// TestBatchAppendGoesOnAfterHalfClose: a call without outstanding answers stays open, as on the real server.
+func TestBatchAppendGoesOnAfterHalfClose(t *testing.T) {
+	t.Parallel()
+	f := setup(t, devserver.Options{WriteTimeout: 50 * time.Millisecond})
+	b := f.batch()
+	b.send(uuid.New(), false, to("s"), 1)
+	require.NoError(t, b.call.CloseSend())
+	require.EqualValues(t, code.Code_DEADLINE_EXCEEDED, b.recv().GetError().GetCode(), "the write that never became complete")
+	ended := make(chan error, 1)
+	go func() {
+		_, err := b.call.Recv()
+		ended <- err
+	}()
+	_, _, err := f.wire.append(t.Context(), "other", uuid.New())
+	require.NoError(t, err)
+	require.Empty(t, ended)
+}
+
 func TestBatchAppendErrorsDoNotEndTheCall(t *testing.T) {
 	t.Parallel()
 	f := setup(t, devserver.Options{WriteTimeout: 100 * time.Millisecond})

@@ -113,7 +113,7 @@ func answer(t *testing.T, w wire) (codes.Code, metadata.MD) {
 
 func TestClusterReplacesItsLeader(t *testing.T) {
 	t.Parallel()
-	server, wires := clusterOf3(t, devserver.Options{ElectionTime: 600 * time.Millisecond})
+	server, wires := clusterOf3(t, devserver.Options{ElectionTime: 2 * time.Second})
 	code, _ := answer(t, wires[0])
 	require.Equal(t, codes.OK, code)
 	require.NoError(t, server.StopNode(0))
@@ -157,7 +157,7 @@ func TestClusterReplacesItsLeader(t *testing.T) {
 
 func TestClusterWithoutMajority(t *testing.T) {
 	t.Parallel()
-	server, wires := clusterOf3(t, devserver.Options{ElectionTime: 500 * time.Millisecond, WriteTimeout: 50 * time.Millisecond})
+	server, wires := clusterOf3(t, devserver.Options{ElectionTime: 2 * time.Second, WriteTimeout: 50 * time.Millisecond})
 	code, _ := answer(t, wires[0])
 	require.Equal(t, codes.OK, code)
 	require.NoError(t, server.StopNode(1))
