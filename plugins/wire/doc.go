@@ -13,6 +13,10 @@
 // milliseconds, as package driver encodes them, and the causes of its errors
 // keep their text but not their type, except for the errors of package driver
 // and of package context.
+//
+// The records of a request or an answer share the memory of the message they
+// came in. It is never used again, but whoever keeps a string or a slice of one
+// record keeps all of it: clone what is to be kept for long.
 package wire
 
 import (

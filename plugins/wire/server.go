@@ -83,7 +83,7 @@ var (
 	errNotOpen = &driver.Error{Class: driver.Unavailable, Detail: "no store was opened"}
 )
 
-// begin returns the store for one call, which ends with done.
+// begin returns the store for one call, at whose end calls.Done is called.
 func (s *Server) begin() (driver.Store, error) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
