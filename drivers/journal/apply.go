@@ -3,6 +3,8 @@
 package journal
 
 import (
+	"cmp"
+
 	"github.com/understudy-dev/understudy/driver"
 )
 
@@ -52,9 +54,9 @@ func (r *replica) admit(pos Position, e *Event, rec *driver.Record, slot uint32,
 		err = r.epoch.AdmitMerge(e.Origin.Epoch)
 		store = err == nil && (stored == nil || driver.Compare(rec, stored) > 0)
 	} else {
-		first := e.Kind != Claimed || !r.stale(pos, e) && r.claimant(pos, e, rec, slot)
-		if err = r.epoch.Admit(e.Origin.Epoch); err == nil && !first {
-			err = errStale
+		err = r.epoch.Admit(e.Origin.Epoch)
+		if e.Kind == Claimed {
+			err = cmp.Or(err, r.claimant(pos, e, rec, slot)) // the token is remembered in any case
 		}
 		if err == nil {
 			t := driver.Transition{Base: e.Base, Record: *rec}

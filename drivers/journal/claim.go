@@ -17,9 +17,13 @@ func (m *Machine) Claim(ctx context.Context, req driver.ClaimRequest) (driver.Cl
 	if err := m.admitNow(ctx, req.Guard, driver.Epoch.Admit); err != nil {
 		return driver.ClaimResponse{}, m.label(err, "claim")
 	}
-	for tried := false; ; {
+	if err := m.enter(ctx, req.Token); err != nil {
+		return driver.ClaimResponse{}, m.label(err, "claim")
+	}
+	defer m.exit(req.Token)
+	for own := false; ; {
 		changed := m.changed.wait()
-		p := m.pick(&req, tried)
+		p := m.pick(&req, own)
 		if p.contended {
 			select {
 			case <-changed:
@@ -32,17 +36,19 @@ func (m *Machine) Claim(ctx context.Context, req driver.ClaimRequest) (driver.Cl
 			return m.claimed(&req, p.repeat), nil
 		}
 		verdicts, err := m.take(ctx, Origin{Epoch: req.Epoch, After: p.after}, p.events)
-		tried = true
 		m.unreserve(p.slots)
 		if err != nil {
 			return driver.ClaimResponse{}, m.label(err, "claim")
 		}
 		won := [][]byte{}
+		own = true
 		for i, v := range verdicts {
-			if v.Applied {
+			switch class := driver.ClassOf(v.Err); {
+			case v.Applied:
 				won = append(won, p.events[i].Data)
-			}
-			if class := driver.ClassOf(v.Err); class == driver.Fenced || class == driver.Lost {
+			case v.Err == errRepeated: //nolint:errorlint // it is never wrapped
+				own = false
+			case class == driver.Fenced, class == driver.Lost:
 				return driver.ClaimResponse{}, m.label(v.Err, "claim")
 			}
 		}
@@ -57,6 +63,34 @@ func (m *Machine) Claim(ctx context.Context, req driver.ClaimRequest) (driver.Cl
 	}
 }
 
+// enter waits until no other call of this machine makes the same claim.
+func (m *Machine) enter(ctx context.Context, token driver.Token) error {
+	for {
+		changed := m.changed.wait()
+		m.mu.Lock()
+		busy := m.claiming[token]
+		if !busy {
+			m.claiming[token] = true
+		}
+		m.mu.Unlock()
+		if !busy {
+			return nil
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return driver.ContextError(ctx, false)
+		}
+	}
+}
+
+func (m *Machine) exit(token driver.Token) {
+	m.mu.Lock()
+	delete(m.claiming, token)
+	m.mu.Unlock()
+	m.changed.broadcast()
+}
+
 // pick is what a claim tries to get.
 type pick struct {
 	events []Event
@@ -68,14 +102,14 @@ type pick struct {
 }
 
 // pick finds the records that a claim can lease and reserves them, so that no
-// other claim of this machine tries to get them at the same time. A call that has
-// tried before, and won nothing, is not to be taken for its own repeat.
-func (m *Machine) pick(req *driver.ClaimRequest, tried bool) pick {
+// other claim of this machine tries to get them at the same time. own: the log has
+// the token from an attempt of this very call, which won nothing.
+func (m *Machine) pick(req *driver.ClaimRequest, own bool) pick {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	r := m.replica
 	now := driver.Millis(m.clock.Now())
-	if known, held := m.repeated(req.Token, now); known && (!tried || len(held) > 0) {
+	if known, held := m.repeated(req.Token, now); known && !own {
 		return pick{repeat: held}
 	}
 	p := pick{after: r.next}

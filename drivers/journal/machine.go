@@ -60,9 +60,10 @@ type Machine struct {
 	cancel context.CancelFunc
 	wg     sync.WaitGroup
 
-	mu      sync.RWMutex
-	replica *replica
-	state   state
+	mu       sync.RWMutex
+	replica  *replica
+	state    state
+	claiming map[driver.Token]bool // tokens of the claims under way
 
 	next     atomic.Uint64 // replica.next, to be read without the lock
 	changed  notifier      // of replica.next and state
@@ -97,6 +98,7 @@ func Open(opts Options) *Machine {
 		log: opts.Log, describe: opts.Describe, logger: opts.Logger, clock: opts.Clock,
 		limits: opts.Log.Limits(), opts: opts, nonce: rand.Uint64(), //nolint:gosec // tells machines apart, guards nothing
 		replica:  newReplica(opts.window, opts.Feed),
+		claiming: map[driver.Token]bool{},
 		tidy:     make(chan struct{}, 1),
 		finished: make(chan struct{}),
 	}

@@ -49,6 +49,10 @@ func newReplica(window Position, feedLength int) *replica {
 // it. It never leaves the machine.
 var errStale = errors.New("the log has moved on")
 
+// errRepeated is the verdict of a Claimed event whose token another claim brought
+// first. It never leaves the machine.
+var errRepeated = errors.New("another claim has the token")
+
 // errUndecided is the verdict of an event that a replica which started too late
 // cannot decide. No waiting call ever sees it, because calls are served by exact
 // replicas only.

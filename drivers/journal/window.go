@@ -66,7 +66,10 @@ type claim struct {
 // claimant decides whether a Claimed event may count as far as its token is
 // concerned, and remembers the token. A replica that started after what the author
 // knew may decide otherwise, so it does not come to know the record by that.
-func (r *replica) claimant(pos Position, e *Event, rec *driver.Record, slot uint32) bool {
+func (r *replica) claimant(pos Position, e *Event, rec *driver.Record, slot uint32) error {
+	if r.stale(pos, e) {
+		return errStale
+	}
 	if slot != noSlot {
 		entry := r.table.at(slot)
 		r.table.setKnown(entry, min(entry.known, e.Origin.After))
@@ -84,7 +87,10 @@ func (r *replica) claimant(pos Position, e *Event, rec *driver.Record, slot uint
 	c.touch, c.batch = pos+1, e.Origin.Batch.ID
 	r.table.learn(c.known)
 	r.claims[token] = c
-	return admitted
+	if !admitted {
+		return errRepeated
+	}
+	return nil
 }
 
 // keepClaims applies a ClaimsKept event.
