@@ -27,16 +27,15 @@ func (w *writeTx) append(name string, expected int64, events []Proposed) (Result
 	if known != nil {
 		return w.repeated(&st, known), nil
 	}
-	res := Result{Revision: st.last, HasPosition: true}
-	revivesOriginal := false
+	revivesOriginal, err := w.holdsMetadataOfDeleted(name)
+	if err != nil {
+		return Result{}, err
+	}
+	res := Result{Revision: st.last + int64(len(events)), HasPosition: true}
 	if len(events) == 0 {
 		res.Position, err = w.putEmpty()
 	} else {
-		revivesOriginal, err = w.holdsMetadataOfDeleted(name)
-		if err == nil {
-			res.Position, err = w.write(name, st.last+1, events)
-		}
-		res.Revision = st.last + int64(len(events))
+		res.Position, err = w.write(name, st.last+1, events)
 	}
 	if err == nil && st.softDeleted() {
 		err = w.revive(name, st.last+1)
