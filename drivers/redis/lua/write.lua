@@ -18,7 +18,7 @@ local function put(id, v, entry, old, was)
   end
   pairs_of[at + 1] = v .. struct.pack('<I8', sequence)
   added[at], added[at + 1] = 0, entry
-  feed[(at + 1) / 2] = sub(v, 3, 18) .. char(math.floor(#entry / 256), #entry % 256) .. entry
+  feed[#feed + 1] = sub(v, 3, 18) .. char(math.floor(#entry / 256), #entry % 256) .. entry
   expiring[id] = sub(v, 79, 86)
 end
 
