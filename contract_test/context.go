@@ -5,6 +5,7 @@ package contracttest
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -120,6 +121,7 @@ func doneOnEntry(e *env, done context.Context) { //nolint:revive // the context 
 func contextEnds(e *env) {
 	c := e.open()
 	c.start("due")
+	unsettled := false
 	for i, limit := range []time.Duration{50 * time.Microsecond, time.Millisecond, 10 * time.Millisecond, 40 * time.Millisecond} {
 		for _, m := range c.everyMethod(fmt.Sprint("r", i)) {
 			ctx, cancel := e.brief(limit)
@@ -127,10 +129,13 @@ func contextEnds(e *env) {
 			late := time.Since(deadlineOf(ctx))
 			cancel()
 			require.Less(e, late, promptly, "%s returned this long after its context was done", m.name)
-			if err != nil {
+			// What ended as Unknown may take effect later, and be in the way of the next.
+			overtaken := unsettled && slices.Contains([]driver.Class{driver.Conflict, driver.Fenced}, driver.ClassOf(err))
+			if err != nil && !overtaken {
 				require.ErrorIs(e, err, context.DeadlineExceeded, m.name)
 				require.Contains(e, []driver.Class{driver.Unavailable, driver.Unknown}, driver.ClassOf(err), "%s: %v", m.name, err)
 			}
+			unsettled = unsettled || driver.ClassOf(err) == driver.Unknown
 			c.epoch = c.epochNow().Number
 		}
 	}
