@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package jsonfile_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"testing"
+
+	"example.com/understudy-jsonfile/jsonfile"
+	contracttest "github.com/understudy-dev/understudy/contract_test"
+	"github.com/understudy-dev/understudy/contract_test/process"
+	"github.com/understudy-dev/understudy/driver"
+	"github.com/understudy-dev/understudy/plugins"
+)
+
+// TestMain makes the test binary the plugin as well: a host that starts it sets
+// this variable.
+func TestMain(m *testing.M) {
+	if os.Getenv("UNDERSTUDY_PLUGIN") != "" {
+		if err := plugins.Serve(jsonfile.Driver()); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
+	os.Exit(m.Run())
+}
+
+// TestContract checks the driver linked into the test.
+func TestContract(t *testing.T) {
+	t.Parallel()
+	contracttest.Run(t, contracttest.Harness{
+		Open:         contracttest.Linked(jsonfile.Driver(), section(t)),
+		Capabilities: []driver.Capability{driver.CapDurable},
+		Kill:         closeStore,
+	})
+}
+
+// TestContractInAProcess checks it as hosts run it.
+func TestContractInAProcess(t *testing.T) {
+	t.Parallel()
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	plugin := process.Plugin{Path: self, Config: section(t)}
+	contracttest.Run(t, contracttest.Harness{
+		Open:         plugin.Open,
+		Capabilities: []driver.Capability{driver.CapDurable},
+		Kill:         process.Kill,
+	})
+}
+
+// section is the driver's section of the configuration.
+func section(t *testing.T) func(chain string) json.RawMessage {
+	directory := t.TempDir()
+	return func(string) json.RawMessage { return json.RawMessage(fmt.Sprintf(`{"directory": %q}`, directory)) }
+}
+
+// closeStore stands in for a kill where there is no process of its own.
+func closeStore(t contracttest.T, s driver.Store) {
+	if err := s.Close(t.Context()); err != nil {
+		t.Errorf("close: %v", err)
+	}
+}
