@@ -79,8 +79,9 @@ func TestCheckExcuses(t *testing.T) {
 		"by name": {"Merge/MayBeRepeated", func(h *contracttest.Harness) {
 			h.Excuse = map[string]string{"Merge/MayBeRepeated": "the product counts merges"}
 		}, "the product counts merges"},
-		"what is not declared": {"Durable/SurvivesAKill", func(*contracttest.Harness) {}, `does not declare the capability "durable"`},
-		"what has no hook":     {"Cursor/IsLostOnceDropped", func(h *contracttest.Harness) { h.DropChanges = nil }, "no DropChanges"},
+		"what is not declared":   {"Durable/SurvivesAKill", func(*contracttest.Harness) {}, `does not declare the capability "durable"`},
+		"what cannot be dropped": {"Cursor/IsLostOnceDropped", func(h *contracttest.Harness) { h.DropChanges = nil }, "no DropChanges"},
+		"what cannot be frozen":  {"Outage/IsOverByItself", func(*contracttest.Harness) {}, "no Freeze"},
 	} {
 		h := product.harness(unchanged)
 		tc.change(&h)

@@ -36,6 +36,7 @@ type env struct {
 
 	mu     sync.Mutex
 	opened []*conn
+	frozen []func() // thaws
 }
 
 func newEnv(t T, h Harness) *env { return &env{T: t, h: h, chain: newChain(), span: h.span()} }
@@ -94,12 +95,15 @@ func (e *env) kill(c *conn) {
 	_ = closeStore(c.Store, closeTime) // lets go of what is left in this process
 }
 
-// closeAll closes what the case opened and gives each store d to do so.
+// closeAll thaws and closes what the case opened, and gives each store d to do so.
 func (e *env) closeAll(d time.Duration) {
 	e.mu.Lock()
-	conns := e.opened
-	e.opened = nil
+	conns, thaws := e.opened, e.frozen
+	e.opened, e.frozen = nil, nil
 	e.mu.Unlock()
+	for _, thaw := range thaws {
+		thaw()
+	}
 	results := make(chan error, len(conns))
 	for _, c := range conns {
 		go func() { results <- closeStore(c.Store, d) }()

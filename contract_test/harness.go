@@ -62,6 +62,13 @@ type Harness struct {
 	// reaches back for ever, or there is no way to make it forget.
 	DropChanges func(t T, chain string)
 
+	// Freeze makes the product behind the stores of the chain stop answering without
+	// ending a connection, as a stopped process or a network that swallows packets
+	// does, until thaw is called. Other chains must not be disturbed, since cases run
+	// at once: a proxy between each chain and the product does. Nil: the product
+	// cannot be frozen, or there is none.
+	Freeze func(t T, chain string) (thaw func())
+
 	// Excuse names cases that this driver is known to fail, each with the reason:
 	// "Claim/OrdersByDueTime": "…". A name that is no case is an error.
 	Excuse map[string]string
@@ -143,6 +150,9 @@ func (h Harness) excuse(c Case) string {
 	}
 	if c.needsDrop && h.DropChanges == nil {
 		return "the harness has no DropChanges"
+	}
+	if c.needsFreeze && h.Freeze == nil {
+		return "the harness has no Freeze"
 	}
 	return ""
 }

@@ -17,7 +17,7 @@ import (
 // sentence of the contract. With -v it prints which case caught which.
 func TestSuiteCatchesBrokenDrivers(t *testing.T) {
 	t.Parallel()
-	mutants := slices.Concat(commitMutants, claimMutants, epochMutants, recordMutants, readMutants, lifeMutants)
+	mutants := slices.Concat(commitMutants, claimMutants, epochMutants, recordMutants, readMutants, lifeMutants, outageMutants)
 	caught := make([]string, len(mutants))
 	t.Run("Mutants", func(t *testing.T) {
 		t.Parallel()

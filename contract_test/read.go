@@ -96,7 +96,7 @@ func getLarge(e *env) {
 	}
 	c.apply(heavy...)
 	c.apply(more...)
-	want := append(heavy, more...)
+	want := slices.Concat(heavy, more)
 	asked := make([]string, len(want))
 	for i := range want {
 		asked[i] = want[i].Record.ID

@@ -19,8 +19,9 @@ type Case struct {
 	Sentence string              // of the contract, which the case checks
 	Needs    []driver.Capability // without which it does not apply
 
-	needsDrop bool // does not apply without Harness.DropChanges
-	run       func(*env)
+	needsDrop   bool // does not apply without Harness.DropChanges
+	needsFreeze bool // does not apply without Harness.Freeze
+	run         func(*env)
 }
 
 // FullName returns Area/Name. Names are stable.
@@ -53,7 +54,7 @@ func Cases() []Case {
 		claimCases(), claimOrderCases(), leaseCases(), stepCases(), endCases(),
 		readCases(), mergeCases(), changesCases(), cursorCases(),
 		epochCases(), fenceCases(), rollbackCases(), retentionCases(),
-		contextCases(), closeCases(), aliasCases(), concurrentCases(), isolationCases(), historyCases(),
+		contextCases(), closeCases(), aliasCases(), concurrentCases(), isolationCases(), outageCases(), historyCases(),
 	)
 }
 
