@@ -6,10 +6,7 @@ import (
 	"context"
 	"errors"
 	"sync"
-	"testing"
 	"time"
-
-	"github.com/stretchr/testify/require"
 
 	contracttest "github.com/understudy-dev/understudy/contract_test"
 	"github.com/understudy-dev/understudy/driver"
@@ -107,17 +104,6 @@ func freezable(h contracttest.Harness, wrap func(driver.Store) driver.Store) con
 		return g.freeze(t, name)
 	}
 	return h
-}
-
-func TestOutagesPass(t *testing.T) {
-	t.Parallel()
-	h := freezable((&models{frozen: true}).harness(unchanged), unchanged)
-	for _, c := range contracttest.Cases() {
-		if c.Area == "Outage" {
-			r := contracttest.Check(t.Context(), h, c)
-			require.Equal(t, contracttest.Passed, r.Outcome, "%s: %s%s", r.Case, r.Reason, r.Output)
-		}
-	}
 }
 
 // frozen makes a mutant of stores that can be frozen.

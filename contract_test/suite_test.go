@@ -10,6 +10,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stretchr/testify/require"
+
 	contracttest "github.com/understudy-dev/understudy/contract_test"
 	"github.com/understudy-dev/understudy/driver"
 )
@@ -130,12 +132,30 @@ func TestReferencePasses(t *testing.T) {
 	for name, h := range map[string]contracttest.Harness{
 		"FrozenClock":         (&models{frozen: true}).harness(unchanged),
 		"RealClock":           (&models{}).harness(unchanged),
-		"Durable":             durable((&models{frozen: true}).harness(unchanged)),
 		"WithoutCapabilities": alone((&models{frozen: true}).harness(unchanged)),
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			contracttest.Run(t, h)
 		})
+	}
+}
+
+// TestReferencePassesWith checks the areas that only some harnesses have.
+func TestReferencePassesWith(t *testing.T) {
+	t.Parallel()
+	for area, h := range map[string]contracttest.Harness{
+		"Durable": durable((&models{frozen: true}).harness(unchanged)),
+		"Outage":  freezable((&models{frozen: true}).harness(unchanged), unchanged),
+	} {
+		cases := 0
+		for _, c := range contracttest.Cases() {
+			if c.Area == area {
+				cases++
+				r := contracttest.Check(t.Context(), h, c)
+				require.Equal(t, contracttest.Passed, r.Outcome, "%s: %s%s", r.Case, r.Reason, r.Output)
+			}
+		}
+		require.NotZero(t, cases, area)
 	}
 }
