@@ -2,7 +2,10 @@ module example.com/understudy-jsonfile
 
 go 1.26.0
 
-require github.com/understudy-dev/understudy v0.0.0
+require (
+	github.com/understudy-dev/understudy v0.0.0
+	go.uber.org/goleak v1.3.0
+)
 
 require (
 	github.com/anishathalye/porcupine v1.3.1 // indirect

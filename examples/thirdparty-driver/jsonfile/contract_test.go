@@ -8,6 +8,8 @@ import (
 	"os"
 	"testing"
 
+	"go.uber.org/goleak"
+
 	"example.com/understudy-jsonfile/jsonfile"
 	contracttest "github.com/understudy-dev/understudy/contract_test"
 	"github.com/understudy-dev/understudy/contract_test/process"
@@ -25,7 +27,7 @@ func TestMain(m *testing.M) {
 		}
 		return
 	}
-	os.Exit(m.Run())
+	goleak.VerifyTestMain(m)
 }
 
 // TestContract checks the driver linked into the test.
@@ -55,6 +57,7 @@ func TestContractInAProcess(t *testing.T) {
 
 // section is the driver's section of the configuration.
 func section(t *testing.T) func(chain string) json.RawMessage {
+	t.Helper()
 	directory := t.TempDir()
 	return func(string) json.RawMessage { return json.RawMessage(fmt.Sprintf(`{"directory": %q}`, directory)) }
 }

@@ -23,7 +23,8 @@ func Driver() driver.Driver {
 
 // Config is the driver's section of the configuration.
 type Config struct {
-	// Directory has the files of all chains, <chain>.json; it is made if need be.
+	// Directory has the files of all chains, <chain>.json; it is made if need be. A
+	// relative one is below the working directory of the host.
 	Directory string `json:"directory"`
 }
 
@@ -32,9 +33,9 @@ func parse(section json.RawMessage) (Config, error) {
 	if err := driver.DecodeConfig(section, &c); err != nil {
 		return Config{}, driver.In(err, name, "configure")
 	}
-	if !filepath.IsAbs(c.Directory) {
+	if c.Directory == "" {
 		return Config{}, &driver.Error{Class: driver.Invalid, Store: name, Op: "configure",
-			Detail: "directory is " + c.Directory + ": want an absolute path"}
+			Detail: "directory is not set: want the folder for the files of the chains"}
 	}
 	return c, nil
 }
