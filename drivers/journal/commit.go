@@ -177,8 +177,11 @@ func (p *passage) pass(ctx context.Context, g driver.Guard, by admission) error 
 			return err
 		}
 		again := 0
+		stale := map[string]bool{} // ids of which a transition is sent once more, and so those that follow it
 		for i, v := range verdicts {
-			if v.Err == errStale { //nolint:errorlint // it is never wrapped
+			isStale := v.Err == errStale //nolint:errorlint // it is never wrapped
+			if isStale || len(stale) > 0 && stale[decoded(p.events[i].Data).ID] {
+				stale[decoded(p.events[i].Data).ID] = true
 				p.events[again], p.where[again] = p.events[i], p.where[i]
 				again++
 				continue

@@ -1,0 +1,162 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package eventstore
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/base64"
+	"fmt"
+	"net"
+	"os"
+	"strings"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/backoff"
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/keepalive"
+
+	"github.com/understudy-dev/understudy/driver"
+)
+
+// What a connection is made with. Keepalive notices a server that vanished while
+// nothing but the subscription is open; gRPC allows no shorter interval.
+const (
+	firstRetry     = 20 * time.Millisecond
+	lastRetry      = 200 * time.Millisecond
+	keepaliveEvery = 10 * time.Second
+	streamWindow   = 4 << 20
+	connWindow     = 8 << 20
+	maxMessage     = 17 << 20 // an event of the largest append, and its metadata
+)
+
+// protection says how the connections are protected.
+func (c *Config) protection() driver.Protection {
+	switch {
+	case c.TLS != nil && !c.TLS.unverified && c.TLS.Certificate != "":
+		return driver.MutualTLS
+	case c.TLS != nil && !c.TLS.unverified:
+		return driver.TLS
+	}
+	for _, host := range c.Hosts {
+		if name, _, err := net.SplitHostPort(host); err != nil || !isLoopback(name) {
+			return driver.Plain
+		}
+	}
+	return driver.Local
+}
+
+// dial makes a connection to the node at the address, which is established, and
+// again after each break, by gRPC. Errors: [driver.Unavailable] when a file cannot
+// be used.
+func (c *Config) dial(address string) (*grpc.ClientConn, error) {
+	transport, err := c.transport()
+	if err != nil {
+		return nil, err
+	}
+	headers, err := c.headers()
+	if err != nil {
+		return nil, err
+	}
+	// The dialer looks the name up at each attempt, so that changes in DNS are seen.
+	conn, err := grpc.NewClient("passthrough:///"+address,
+		grpc.WithTransportCredentials(transport),
+		grpc.WithPerRPCCredentials(perCall{headers: headers, secure: c.TLS != nil}),
+		grpc.WithConnectParams(grpc.ConnectParams{
+			Backoff:           backoff.Config{BaseDelay: firstRetry, Multiplier: 1.6, Jitter: 0.2, MaxDelay: lastRetry},
+			MinConnectTimeout: time.Duration(c.ConnectTimeout),
+		}),
+		grpc.WithKeepaliveParams(keepalive.ClientParameters{
+			Time: keepaliveEvery, Timeout: 2 * time.Duration(c.ResponseTimeout), PermitWithoutStream: true,
+		}),
+		grpc.WithInitialWindowSize(streamWindow),
+		grpc.WithInitialConnWindowSize(connWindow),
+		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxMessage)),
+		grpc.WithDisableServiceConfig(),
+		grpc.WithDisableRetry(),
+		grpc.WithIdleTimeout(0),
+		grpc.WithNoProxy(),
+	)
+	if err != nil {
+		return nil, &driver.Error{Class: driver.Unavailable, Detail: "cannot connect to " + address, Cause: err}
+	}
+	return conn, nil
+}
+
+func (c *Config) transport() (credentials.TransportCredentials, error) {
+	t := c.TLS
+	if t == nil {
+		return insecure.NewCredentials(), nil
+	}
+	config := &tls.Config{MinVersion: tls.VersionTLS12, ServerName: t.ServerName, InsecureSkipVerify: t.unverified} //nolint:gosec // only with insecure: true
+	if t.CA != "" {
+		pem, err := os.ReadFile(t.CA)
+		if err != nil {
+			return nil, unreadable("tls.ca", err)
+		}
+		config.RootCAs = x509.NewCertPool()
+		if !config.RootCAs.AppendCertsFromPEM(pem) {
+			return nil, unreadable("tls.ca", fmt.Errorf("%s holds no certificate in PEM form", t.CA))
+		}
+	}
+	if t.Certificate != "" {
+		certificate, err := tls.LoadX509KeyPair(t.Certificate, t.Key)
+		if err != nil {
+			return nil, unreadable("tls.certificate and tls.key", err)
+		}
+		config.Certificates = []tls.Certificate{certificate}
+	}
+	return credentials.NewTLS(config), nil
+}
+
+// headers returns what every call carries. The official client means to ask for
+// the leader as well, but puts that where it is never sent.
+func (c *Config) headers() (map[string]string, error) {
+	headers := map[string]string{"requires-leader": "true"}
+	user, err := valueOrFile("username_file", c.Username, c.UsernameFile)
+	if err != nil {
+		return nil, err
+	}
+	password, err := valueOrFile("password_file", c.Password.Reveal(), c.PasswordFile)
+	if err != nil {
+		return nil, err
+	}
+	if user != "" {
+		headers["authorization"] = "Basic " + base64.StdEncoding.EncodeToString([]byte(user+":"+password))
+	}
+	return headers, nil
+}
+
+// valueOrFile returns value, or what the file holds without the line end.
+func valueOrFile(key, value, file string) (string, error) {
+	if file == "" {
+		return value, nil
+	}
+	b, err := os.ReadFile(file)
+	if err != nil {
+		return "", unreadable(key, err)
+	}
+	if value = strings.TrimRight(string(b), "\r\n"); value == "" {
+		return "", unreadable(key, fmt.Errorf("%s is empty", file))
+	}
+	return value, nil
+}
+
+func unreadable(key string, err error) error {
+	return &driver.Error{Class: driver.Unavailable, Detail: "cannot use the file in " + key, Cause: err}
+}
+
+// perCall adds headers to every call.
+type perCall struct {
+	headers map[string]string
+	secure  bool
+}
+
+func (p perCall) GetRequestMetadata(context.Context, ...string) (map[string]string, error) {
+	return p.headers, nil
+}
+
+func (p perCall) RequireTransportSecurity() bool { return p.secure }

@@ -1,0 +1,119 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package eventstore
+
+import (
+	"context"
+	"errors"
+	"net"
+	"strings"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
+
+	"github.com/understudy-dev/understudy/driver"
+)
+
+// fault is a failed call: the error with a class, and what it says about the
+// connection.
+type fault struct {
+	error
+	// moved: another node leads, or this one does not serve.
+	moved bool
+	// broken: there is no connection, or it was lost.
+	broken bool
+	// rejected: the server does not know our credentials.
+	rejected bool
+	// late: the time of the call was over.
+	late bool
+}
+
+func (f *fault) Unwrap() error { return f.error }
+
+// answers are the codes by which a server refuses a call, so that it certainly
+// did nothing. The trailer "exception" tells cases of one code apart.
+var answers = []struct {
+	code      codes.Code
+	exception string // in the trailer; empty: any
+	text      string // how the message begins; empty: any
+	class     driver.Class
+	detail    string
+	moved     bool
+	rejected  bool
+}{
+	{codes.PermissionDenied, "", "", driver.Denied, "the user lacks a right on the journal stream: see the ACL in docs/eventstore.md", false, false},
+	{codes.Unauthenticated, "", "", driver.Denied, "the user or the password is wrong", false, true},
+	{codes.FailedPrecondition, "stream-deleted", "", driver.Lost, "the journal stream was tombstoned, which is for ever: choose another stream_prefix", false, false},
+	{codes.InvalidArgument, "maximum-append-size-exceeded", "", driver.TooLarge, "the server takes smaller appends only: set append_bytes to its MaxAppendSize", false, false},
+	{codes.NotFound, "not-leader", "", driver.Unavailable, "the node does not lead the cluster", true, false},
+	{codes.Unavailable, "", "Server Is Not Ready", driver.Unavailable, "the server is not ready: it starts, or an election is under way", true, false},
+	{codes.Unavailable, "", "Server Is Too Busy", driver.Unavailable, "the server is too busy", false, false},
+	{codes.Unimplemented, "", "", driver.Internal, "the server does not know the call: EventStoreDB 22.10 or later is needed", false, false},
+}
+
+// classify makes a fault of what a call returned. mayHaveEffect: unless the server
+// says otherwise, the call may have been carried out.
+func classify(err error, trailer metadata.MD, mayHaveEffect bool) *fault {
+	s, ok := status.FromError(err)
+	if !ok { // of gRPC itself, such as io.EOF
+		s = status.New(codes.Unavailable, err.Error())
+	}
+	exception := strings.Join(trailer.Get("exception"), ",")
+	for _, a := range answers {
+		if a.code == s.Code() && (a.exception == "" || a.exception == exception) && strings.HasPrefix(s.Message(), a.text) {
+			detail := a.detail
+			if leader := trailer.Get("leader-endpoint-host"); a.moved && len(leader) > 0 {
+				detail += "; it names " + net.JoinHostPort(leader[0], strings.Join(trailer.Get("leader-endpoint-port"), ""))
+			}
+			return &fault{error: &driver.Error{Class: a.class, Detail: detail, Cause: plain(s)}, moved: a.moved, rejected: a.rejected}
+		}
+	}
+	e := &driver.Error{Class: driver.Unavailable, Detail: "no answer", Cause: plain(s)}
+	switch {
+	case mayHaveEffect && s.Code() == codes.Aborted:
+		e.Class, e.Detail = driver.Unknown, "the server gave up waiting for the other nodes, which may have the events"
+	case mayHaveEffect:
+		e.Class, e.Detail = driver.Unknown, "the events were sent and no answer came"
+	case s.Code() == codes.Unknown || s.Code() == codes.Internal || s.Code() == codes.InvalidArgument:
+		e.Class, e.Detail = driver.Internal, "the server could not digest the call"
+	}
+	return &fault{error: e, broken: s.Code() == codes.Unavailable, late: s.Code() == codes.DeadlineExceeded}
+}
+
+// plain returns the text of a status as an error that does not look like the end
+// of a context.
+func plain(s *status.Status) error {
+	return errors.New(strings.ToLower(s.Code().String()) + ": " + s.Message())
+}
+
+// silence is the error of a call that got no answer in time although the caller
+// would have waited longer.
+func silence(mayHaveEffect bool) *fault {
+	class := driver.Unavailable
+	if mayHaveEffect {
+		class = driver.Unknown
+	}
+	return &fault{error: &driver.Error{Class: class, Detail: "the server did not answer within call_timeout"}}
+}
+
+// ended returns the error of a call whose context or time has ended, nil if that
+// is not why it failed. The server may notice the end of the time first.
+func ended(caller, call context.Context, late, mayHaveEffect bool) *fault {
+	if caller.Err() != nil {
+		return &fault{error: driver.ContextError(caller, mayHaveEffect)}
+	}
+	own, bounded := caller.Deadline()
+	end, _ := call.Deadline()
+	switch {
+	case late && bounded && !own.After(end):
+		class := driver.Unavailable
+		if mayHaveEffect {
+			class = driver.Unknown
+		}
+		return &fault{error: &driver.Error{Class: class, Cause: context.DeadlineExceeded}}
+	case late || call.Err() != nil:
+		return silence(mayHaveEffect)
+	}
+	return nil
+}

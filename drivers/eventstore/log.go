@@ -1,0 +1,138 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package eventstore
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+
+	"github.com/understudy-dev/understudy/driver"
+	"github.com/understudy-dev/understudy/drivers/journal"
+)
+
+// log is the journal stream of one chain.
+type log struct {
+	config *Config
+	stream string
+	logger *slog.Logger
+	handle *handle
+
+	mu       sync.Mutex
+	follower *follower // the subscription that is open
+
+	first    atomic.Uint64 // of the stream, as last heard
+	strange  atomic.Uint64 // events met that this driver did not write
+	appended struct{ events, bytes atomic.Uint64 }
+}
+
+var _ journal.Log = (*log)(nil)
+
+func newLog(c *Config, stream string, logger *slog.Logger) *log {
+	return &log{config: c, stream: stream, logger: logger, handle: newHandle(c, logger)}
+}
+
+// Limits implements [journal.Log].
+func (l *log) Limits() journal.Limits {
+	return journal.Limits{
+		Events: l.config.AppendEvents, Bytes: l.config.AppendBytes, InFlight: l.config.AppendsInFlight, Verbs: true,
+	}
+}
+
+// Size implements [journal.Log]. The server counts the data of the events only.
+func (l *log) Size(e *journal.Event) (int, error) {
+	enc, err := encode(e)
+	if err != nil {
+		return 0, err
+	}
+	e.Encoded = enc
+	return len(enc.data), nil
+}
+
+// Append implements [journal.Log].
+func (l *log) Append(ctx context.Context, events []journal.Event) error {
+	requests, size, err := messages(events)
+	if err != nil {
+		return err
+	}
+	if err := l.handle.append(ctx, l.stream, anyRevision, requests); err != nil {
+		if _, wrong := errors.AsType[*wrongRevision](err); wrong {
+			// Only event ids that it knows already make a server say so.
+			return &driver.Error{Class: driver.Internal, Detail: "the server took new events for a repeat", Cause: err}
+		}
+		return err
+	}
+	l.appended.events.Add(uint64(len(events)))
+	l.appended.bytes.Add(uint64(size))
+	return nil
+}
+
+// Bounds implements [journal.Log]. The node that leads is asked, so what was
+// acknowledged lies before end.
+func (l *log) Bounds(ctx context.Context) (first, end journal.Position, err error) {
+	follower, next := l.following()
+	last, err := l.handle.readOne(ctx, l.stream, backwardsFromEnd)
+	if err != nil {
+		return 0, 0, err
+	}
+	var empty bool
+	switch {
+	case len(last.events) > 0:
+		end = journal.Position(last.events[0].GetStreamRevision()) + 1
+	case last.known:
+		end, empty = journal.Position(last.last)+1, true
+	case last.missing:
+		empty = true
+		if end, err = l.deleted(ctx); err != nil {
+			return 0, 0, err
+		}
+	}
+	if follower != nil && (empty && next > 0 || end < next) {
+		follower.stop(lost("the journal stream %q ends at %d, without an event, and was followed to %d: it was deleted or truncated by somebody else, or restored from a backup",
+			l.stream, end, next))
+	}
+	if empty {
+		return end, end, nil
+	}
+	if follower != nil { // nobody needs to know it exactly
+		return journal.Position(l.first.Load()), end, nil
+	}
+	head, err := l.handle.readOne(ctx, l.stream, forwardsFromStart)
+	if err != nil {
+		return 0, 0, err
+	}
+	if len(head.events) == 0 {
+		return end, end, nil
+	}
+	first = journal.Position(head.events[0].GetStreamRevision())
+	l.first.Store(uint64(first))
+	return first, max(first, end), nil
+}
+
+// beyond is a revision that no stream comes to.
+const beyond = 1 << 62
+
+// deleted returns where the numbers of a stream that cannot be read go on: at 0 if
+// there never was one, else after the last event before it was deleted. An append
+// of no events that expects another revision writes nothing and is told the
+// present one.
+func (l *log) deleted(ctx context.Context) (journal.Position, error) {
+	err := l.handle.append(ctx, l.stream, exactly(beyond), nil)
+	wrong, ok := errors.AsType[*wrongRevision](err)
+	switch {
+	case ok && wrong.exists:
+		return journal.Position(wrong.revision) + 1, nil
+	case ok:
+		return 0, nil
+	case err == nil:
+		return 0, &driver.Error{Class: driver.Internal, Detail: "the server accepted an impossible revision"}
+	case driver.ClassOf(err) == driver.Unknown: // there is nothing that could have been done
+		return 0, &driver.Error{Class: driver.Unavailable, Detail: "no answer", Cause: errors.Unwrap(err)}
+	}
+	return 0, err
+}
+
+// Close implements [journal.Log].
+func (l *log) Close(ctx context.Context) error { return l.handle.close(ctx) }

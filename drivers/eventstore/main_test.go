@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package eventstore_test
+
+import (
+	"bufio"
+	"fmt"
+	"os"
+	"os/exec"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
+
+	contracttest "github.com/understudy-dev/understudy/contract_test"
+	"github.com/understudy-dev/understudy/drivers/eventstore"
+	"github.com/understudy-dev/understudy/drivers/eventstore/devserver"
+	"github.com/understudy-dev/understudy/plugins"
+)
+
+// The test binary is also the plugin and the server that tests start, kill and
+// freeze: with one of these as its first argument.
+var helpers = map[string]func(args []string) error{
+	"plugin": func([]string) error { return plugins.Serve(eventstore.Driver()) },
+	"server": serve,
+}
+
+func TestMain(m *testing.M) {
+	if len(os.Args) > 1 {
+		if helper, ok := helpers[os.Args[1]]; ok {
+			if err := helper(os.Args[2:]); err != nil {
+				fmt.Fprintln(os.Stderr, err)
+				os.Exit(1)
+			}
+			return
+		}
+	}
+	goleak.VerifyTestMain(m)
+}
+
+// serve runs a server until standard input ends, which it does with the parent.
+// The arguments are the address and the data directory.
+func serve(args []string) error {
+	server, err := devserver.Start(devserver.Options{Listen: args[0], Data: args[1]})
+	if err != nil {
+		return err
+	}
+	fmt.Println(strings.Join(server.Addresses(), ","))
+	_, _ = bufio.NewReader(os.Stdin).ReadString('\n')
+	return server.Close()
+}
+
+// process is a server in a process of its own.
+type process struct {
+	t       contracttest.T
+	data    string
+	address string
+	cmd     *exec.Cmd
+}
+
+func self(t contracttest.T) string {
+	path, err := os.Executable()
+	require.NoError(t, err)
+	return path
+}
