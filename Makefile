@@ -8,7 +8,7 @@ MAKEFLAGS += --no-print-directory
 
 # The drivers that can be linked in, and so the build tags custom,drivers.<name>.
 # A test in drivers/all compares this list with the folders and the link files.
-DRIVERS = memory redis
+DRIVERS = eventstore memory redis
 
 # Versions of the tools; protoc-gen-go has the version of google.golang.org/protobuf in go.mod.
 GOLANGCI_LINT_VERSION      := v2.15.0

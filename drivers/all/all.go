@@ -17,6 +17,7 @@ type Known struct {
 // table has a row for each driver; a test compares it with the folders, the link
 // files and the Makefile.
 var table = []Known{
+	{Name: "eventstore", Modules: []string{"github.com/EventStore/EventStore-Client-Go/v4"}},
 	{Name: "memory"},
 	{Name: "redis", Modules: []string{"github.com/redis/rueidis"}},
 }
