@@ -105,6 +105,7 @@ type passage struct {
 	verdicts []driver.Verdict
 	events   []Event // those that are under way
 	where    []int   // their places in the request
+	ids      []string
 	fresh    map[string]bool
 }
 
@@ -127,6 +128,7 @@ func (p *passage) add(i int, id string, e Event, rec *driver.Record, invalid err
 	e.Data = driver.AppendRecord(make([]byte, 0, driver.EncodedSize(rec)), rec)
 	p.events = append(p.events, e)
 	p.where = append(p.where, i)
+	p.ids = append(p.ids, id)
 }
 
 // full reports whether there is no room for another record with the given id.
@@ -194,7 +196,7 @@ func (p *passage) pass(ctx context.Context, g driver.Guard, by admission) error 
 				effect = true
 			}
 		}
-		p.events, p.where = p.events[:again], p.where[:again]
+		p.events, p.where, p.ids = p.events[:again], p.where[:again], p.ids[:again]
 	}
 	if refused == sent {
 		return refusal

@@ -5,7 +5,9 @@ package journal
 import (
 	"context"
 	"log/slog"
+	"maps"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -139,11 +141,8 @@ func (m *Machine) Describe(ctx context.Context, _ driver.DescribeRequest) (drive
 		return driver.DescribeResponse{}, m.label(err, "describe")
 	}
 	d := m.describe
-	d.Capabilities = append([]driver.Capability(nil), d.Capabilities...)
-	d.Details = make(map[string]string, len(m.describe.Details))
-	for k, v := range m.describe.Details {
-		d.Details[k] = v
-	}
+	d.Capabilities = slices.Clone(d.Capabilities)
+	d.Details = maps.Clone(d.Details)
 	return d, nil
 }
 

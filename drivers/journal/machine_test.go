@@ -17,6 +17,8 @@ import (
 
 var discard = slog.New(slog.DiscardHandler)
 
+var testTime = time.UnixMilli(1_000_000)
+
 func TestCommitWhoseReplyIsLostIsResolvedByTheFollower(t *testing.T) {
 	t.Parallel()
 	l := newFaultyLog()
@@ -259,7 +261,8 @@ func TestCloseEndsCallsAndTheyStayEnded(t *testing.T) {
 	m := ready(t, l)
 	l.change(func() { l.blind = true })
 	answer := make(chan error, 1)
-	go func() { answer <- commitOne(t.Context(), m, started(t, "a")) }()
+	tr := started(t, "a")
+	go func() { answer <- commitOne(t.Context(), m, tr) }()
 	feed := make(chan error, 1)
 	go func() {
 		feed <- m.Changes(t.Context(), driver.ChangesRequest{}, func(driver.ChangeBatch) error { return nil })

@@ -49,6 +49,9 @@ type flight struct {
 	current int    // the call that it belongs to
 }
 
+// cancellable makes the flight one that ends when nobody waits for it.
+func (f *flight) cancellable(ctx context.Context) { f.ctx, f.cancel = context.WithCancel(ctx) }
+
 // send takes events through the log and returns their verdicts. The error is
 // [driver.Unknown] if the events may yet be applied; any other says they
 // certainly were not.
@@ -117,7 +120,7 @@ func (s *sender) run() {
 			return
 		}
 		f, events := s.depart(calls)
-		f.ctx, f.cancel = context.WithCancel(s.machine.ctx)
+		f.cancellable(s.machine.ctx)
 		s.mu.Unlock()
 		s.append(f, events)
 	}
