@@ -158,6 +158,10 @@ func (c *connector) open() (*session, error) {
 		}
 		return nil, connectError(err)
 	}
+	if err := c.suits(client); err != nil {
+		client.Close()
+		return nil, connectError(err)
+	}
 	s := &session{client: client, mode: mode, shards: c.config.Shards, made: time.Now()}
 	if s.shards == 0 {
 		s.shards = 1
@@ -166,6 +170,25 @@ func (c *connector) open() (*session, error) {
 		}
 	}
 	return s, nil
+}
+
+// suits looks whether the server has what the configuration asks for.
+func (c *connector) suits(client rueidis.Client) error {
+	want, err := c.config.durability()
+	if err != nil || !want.fsync {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), time.Duration(c.config.ResponseTimeout))
+	defer cancel()
+	text, err := client.Do(ctx, client.B().Info().Section("server").Build()).ToString()
+	if err != nil {
+		return err
+	}
+	if version := parseInfo(text)["redis_version"]; !atLeast(version, 7, 2) {
+		return &driver.Error{Class: driver.Unsupported, Detail: fmt.Sprintf(
+			"durability fsync needs WAITAOF, which Redis has from 7.2 on; the server is %s: use a later one, or durability memory or replicas:n", version)}
+	}
+	return nil
 }
 
 // detect asks the first server that answers whether it is part of a Cluster.

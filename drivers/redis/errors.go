@@ -36,18 +36,19 @@ var replies = []reply{
 	{"OOM", driver.Full, "maxmemory is reached: raise it, or let finished workflows expire sooner", false},
 	{"MISCONF", driver.ReadOnly, "the server cannot persist and so takes no writes: look at its disk and log", false},
 	{"BUSY ", driver.Unavailable, "the server is blocked by a long script", false},
-	{"ERR max number of clients", driver.Unavailable, "the server has reached maxclients", false},
+	{"max number of clients", driver.Unavailable, "the server has reached maxclients", false},
 	{"NOAUTH", driver.Denied, "the server wants a password: set username and password", false},
 	{"WRONGPASS", driver.Denied, "the username or the password is wrong, or the user is off", false},
 	{"NOPERM", driver.Denied, "the user lacks a right: see the ACL in docs/redis.md", false},
 	{"DENIED", driver.Denied, "the server is in protected mode: set a password there", false},
-	{"ERR AUTH", driver.Denied, "the server knows no such login", false},
-	{"ERR Client sent AUTH", driver.Denied, "the server has no password", false},
+	{"AUTH", driver.Denied, "the server knows no such login", false},
+	{"Client sent AUTH", driver.Denied, "the server has no password", false},
 }
 
 // lookUp returns what a reply means; anything unknown is a fault of ours that
 // another store would meet as well.
 func lookUp(text string) reply {
+	text = strings.TrimPrefix(text, "ERR ") // the client leaves it out
 	for _, r := range replies {
 		if strings.HasPrefix(text, r.prefix) {
 			return r

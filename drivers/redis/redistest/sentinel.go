@@ -72,7 +72,7 @@ func (s *Server) replicasOnline(t T, n int) error {
 
 func startSentinel(t testing.TB, certs Certificates, plain bool, master *Server) *Sentinel {
 	t.Helper()
-	s := &Sentinel{Server{Dir: t.TempDir(), certs: certs, plain: plain, port: freePort(t)}}
+	s := &Sentinel{Server: Server{Dir: t.TempDir(), certs: certs, plain: plain, port: freePort(t)}}
 	s.Addr = net.JoinHostPort("127.0.0.1", strconv.Itoa(s.port))
 	writeConfig(t, s.Dir, append(listening(s.port, certs, plain),
 		"dir "+s.Dir,
@@ -123,4 +123,20 @@ func (w *Watched) Config(t T, changes map[string]any) json.RawMessage {
 	c := map[string]any{"mode": "sentinel", "addresses": addresses, "master": MasterName,
 		"sentinel": map[string]any{"username": User, "password": UserPassword}}
 	return w.Servers[0].secure(t, c, changes)
+}
+
+// InStep returns nil if all replicas of s have what s has.
+func (s *Server) InStep(t T) error {
+	t.Helper()
+	info := s.Do(t, "INFO", "replication")
+	offset := ""
+	for line := range strings.Lines(info) {
+		if v, ok := strings.CutPrefix(strings.TrimSpace(line), "master_repl_offset:"); ok {
+			offset = v
+		}
+	}
+	if strings.Count(info, "offset="+offset+",") != strings.Count(info, "state=online") {
+		return fmt.Errorf("replicas are behind: %s", info)
+	}
+	return nil
 }

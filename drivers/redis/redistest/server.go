@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 
@@ -44,7 +45,9 @@ type Server struct {
 	plain   bool
 	port    int
 	process process
-	client  rueidis.Client
+
+	mu     sync.Mutex
+	client rueidis.Client
 }
 
 // Start starts a single server and waits until it answers.
@@ -176,9 +179,17 @@ func (s *Server) Restore(t T, snapshot []byte) {
 // Admin returns a client that may do everything.
 func (s *Server) Admin(t T) rueidis.Client {
 	t.Helper()
-	if s.client != nil {
-		return s.client
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.client == nil {
+		s.client = s.dial(t)
 	}
+	return s.client
+}
+
+// dial makes a client; one that is not connected yet connects when it is used.
+func (s *Server) dial(t T) rueidis.Client {
+	t.Helper()
 	o := rueidis.ClientOption{
 		InitAddress: []string{s.Addr}, ForceSingleClient: true, DisableCache: true, DisableRetry: true, AlwaysPipelining: true,
 		Username: Admin, Password: AdminPassword, ConnWriteTimeout: patience,
@@ -188,11 +199,18 @@ func (s *Server) Admin(t T) rueidis.Client {
 		o.TLSConfig = s.certs.TLS(t)
 	}
 	client, err := rueidis.NewClient(o)
-	if err != nil && client == nil {
+	if client == nil {
 		require.NoError(t, err)
 	}
-	s.client = client // also one that is not connected yet: it connects when it is used
 	return client
+}
+
+// KillScript ends the script that blocks the server.
+func (s *Server) KillScript(t T) {
+	t.Helper()
+	client := s.dial(t) // the other one may be waiting for the script
+	defer client.Close()
+	require.NoError(t, client.Do(t.Context(), client.B().ScriptKill().Build()).Error())
 }
 
 // Do runs a command as Admin; the answer is what redis-cli would show, roughly.

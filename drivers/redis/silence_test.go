@@ -1,0 +1,266 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package redis_test
+
+import (
+	"context"
+	"io"
+	"net"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/understudy-dev/understudy/driver"
+	"github.com/understudy-dev/understudy/drivers/redis/redistest"
+)
+
+// method is one method of a store, called so that it would succeed.
+type method struct {
+	name    string
+	mutates bool
+	call    func(ctx context.Context, s driver.Store) error
+}
+
+func methods(t testing.TB) []method {
+	t.Helper()
+	start := workflow(t, "a")
+	return []method{
+		{"Commit", true, func(ctx context.Context, s driver.Store) error {
+			_, err := s.Commit(ctx, driver.CommitRequest{Transitions: []driver.Transition{start}})
+			return err
+		}},
+		{"Claim", true, func(ctx context.Context, s driver.Store) error {
+			_, err := s.Claim(ctx, driver.ClaimRequest{Owner: "o", Token: driver.NewToken(), Kinds: []string{"call"}, Limit: 1, Lease: time.Second})
+			return err
+		}},
+		{"Merge", true, func(ctx context.Context, s driver.Store) error {
+			_, err := s.Merge(ctx, driver.MergeRequest{Records: []driver.Record{start.Record}})
+			return err
+		}},
+		{"Get", false, func(ctx context.Context, s driver.Store) error {
+			_, err := s.Get(ctx, driver.GetRequest{IDs: []string{"a"}})
+			return err
+		}},
+		{"List", false, func(ctx context.Context, s driver.Store) error {
+			_, err := s.List(ctx, driver.ListRequest{Limit: 1})
+			return err
+		}},
+		{"Changes", false, func(ctx context.Context, s driver.Store) error {
+			return s.Changes(ctx, driver.ChangesRequest{}, func(driver.ChangeBatch) error { return nil })
+		}},
+		{"Epoch", false, func(ctx context.Context, s driver.Store) error {
+			_, err := s.Epoch(ctx, driver.EpochRequest{})
+			return err
+		}},
+		{"Probe", false, func(ctx context.Context, s driver.Store) error {
+			_, err := s.Probe(ctx, driver.ProbeRequest{})
+			return err
+		}},
+	}
+}
+
+// slack is what a call may take beyond its context here. The contract says
+// 100 ms, which the suite checks; a machine full of tests may be slower, but the
+// time limits of the client are seconds away.
+const slack = 800 * time.Millisecond
+
+// endInTime checks that all methods at once end with their context, in the right
+// class.
+func endInTime(t *testing.T, s driver.Store, classes ...driver.Class) {
+	t.Helper()
+	const limit = 300 * time.Millisecond
+	var wg sync.WaitGroup
+	type result struct {
+		name    string
+		err     error
+		late    time.Duration
+		mutates bool
+	}
+	results := make(chan result, 1000)
+	for range 5 {
+		for _, m := range methods(t) {
+			wg.Go(func() {
+				ctx, cancel := context.WithTimeout(t.Context(), limit)
+				defer cancel()
+				began := time.Now()
+				err := m.call(ctx, s)
+				results <- result{m.name, err, time.Since(began) - limit, m.mutates}
+			})
+		}
+	}
+	wg.Wait()
+	close(results)
+	for r := range results {
+		require.Error(t, r.err, r.name)
+		require.Contains(t, classes, driver.ClassOf(r.err), "%s: %v", r.name, r.err)
+		if !r.mutates {
+			require.NotEqual(t, driver.Unknown, driver.ClassOf(r.err), "%s has no effect: %v", r.name, r.err)
+		}
+		require.Less(t, r.late, slack, "%s is over that late: %v", r.name, r.err)
+	}
+}
+
+func TestFrozenServer(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t, redistest.Options{})
+	s := open(t, "chain", server.Config(t, nil))
+	commit(t, s, nil, "before")
+	server.Freeze(t)
+	for range 3 {
+		endInTime(t, s, driver.Unknown, driver.Unavailable)
+	}
+	fresh := open(t, "chain", server.Config(t, nil))
+	endInTime(t, fresh, driver.Unavailable)
+	server.Thaw(t)
+	redistest.Eventually(t, "the store serves again", func() error {
+		_, err := tryCommit(t, s, nil, "after")
+		return err
+	})
+}
+
+func TestBlackHole(t *testing.T) {
+	t.Parallel()
+	s := open(t, "chain", plain(t, blackHole(t), map[string]any{"dial_timeout": "5s"}))
+	endInTime(t, s, driver.Unavailable)
+}
+
+// blackHole returns an address that leaves connection attempts without an answer:
+// that of a listener whose queue is full.
+func blackHole(t *testing.T) string {
+	t.Helper()
+	fd, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, syscall.Close(fd)) })
+	require.NoError(t, syscall.Bind(fd, &syscall.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}))
+	require.NoError(t, syscall.Listen(fd, 0))
+	name, err := syscall.Getsockname(fd)
+	require.NoError(t, err)
+	in, ok := name.(*syscall.SockaddrInet4)
+	require.True(t, ok)
+	addr := net.JoinHostPort("127.0.0.1", strconv.Itoa(in.Port))
+	for range 10 {
+		dialer := net.Dialer{Timeout: 200 * time.Millisecond}
+		conn, err := dialer.DialContext(t.Context(), "tcp", addr)
+		if err != nil {
+			return addr
+		}
+		t.Cleanup(func() { _ = conn.Close() })
+	}
+	require.FailNow(t, "the queue of the listener is never full")
+	return ""
+}
+
+// proxy passes connections on until it is cut; then it keeps them and passes
+// nothing, so that both ends believe in them.
+type proxy struct {
+	addr string
+	cut  atomic.Bool
+}
+
+func startProxy(t *testing.T, to string) *proxy {
+	t.Helper()
+	var listen net.ListenConfig
+	l, err := listen.Listen(t.Context(), "tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	p := &proxy{addr: l.Addr().String()}
+	var mu sync.Mutex
+	var conns []net.Conn
+	var passing sync.WaitGroup
+	pass := func(from, to net.Conn) {
+		b := make([]byte, 64<<10)
+		for {
+			n, err := from.Read(b)
+			if err != nil {
+				return
+			}
+			if p.cut.Load() {
+				continue
+			}
+			if _, err := to.Write(b[:n]); err != nil {
+				return
+			}
+		}
+	}
+	passing.Go(func() {
+		for {
+			in, err := l.Accept()
+			if err != nil {
+				return
+			}
+			var dialer net.Dialer
+			out, err := dialer.DialContext(t.Context(), "tcp", to)
+			if err != nil {
+				_ = in.Close()
+				continue
+			}
+			mu.Lock()
+			conns = append(conns, in, out)
+			mu.Unlock()
+			passing.Go(func() { pass(in, out) })
+			passing.Go(func() { pass(out, in) })
+		}
+	})
+	t.Cleanup(func() {
+		require.NoError(t, l.Close())
+		mu.Lock()
+		for _, c := range conns {
+			_ = c.Close()
+		}
+		mu.Unlock()
+		passing.Wait()
+	})
+	return p
+}
+
+func TestHalfOpenConnection(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t, redistest.Options{})
+	p := startProxy(t, server.Addr)
+	s := open(t, "chain", server.Config(t, map[string]any{"addresses": []string{p.addr}}))
+	commit(t, s, nil, "before")
+	p.cut.Store(true)
+	endInTime(t, s, driver.Unknown, driver.Unavailable)
+	p.cut.Store(false)
+	redistest.Eventually(t, "the store serves again", func() error {
+		_, err := tryCommit(t, s, nil, "after")
+		return err
+	})
+}
+
+func TestBlockedByAScript(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t, redistest.Options{Config: []string{"busy-reply-threshold 1000"}})
+	s := open(t, "chain", server.Config(t, nil))
+	commit(t, s, nil, "before")
+	blocked := make(chan error, 1)
+	go func() {
+		_, err := server.TryDo(t, "EVAL", "while true do end", "0")
+		blocked <- err
+	}()
+	redistest.Eventually(t, "the server is blocked", func() error {
+		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+		defer cancel()
+		if _, err := s.Epoch(ctx, driver.EpochRequest{}); err == nil {
+			return io.ErrNoProgress
+		}
+		return nil
+	})
+	endInTime(t, s, driver.Unknown, driver.Unavailable)
+	redistest.Eventually(t, "the server says that it is blocked", func() error {
+		_, err := s.Epoch(t.Context(), driver.EpochRequest{})
+		require.ErrorIs(t, err, driver.Unavailable)
+		_, err = tryCommit(t, s, nil, "meanwhile")
+		if driver.ClassOf(err) != driver.Unavailable {
+			return err
+		}
+		return nil
+	})
+	server.KillScript(t)
+	require.Error(t, <-blocked)
+	commit(t, s, nil, "after")
+}

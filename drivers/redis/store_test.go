@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package redis_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/understudy-dev/understudy/driver"
+	"github.com/understudy-dev/understudy/drivers/redis"
+)
+
+// open opens a store, which is closed at the end of the test.
+func open(t testing.TB, chain string, config json.RawMessage) *redis.Store {
+	t.Helper()
+	s, err := redis.Open(t.Context(), driver.OpenRequest{Chain: chain, Link: "redis", Config: config, Logger: slog.New(slog.DiscardHandler)})
+	require.NoError(t, err)
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), 10*time.Second)
+		defer cancel()
+		require.NoError(t, s.Close(ctx))
+	})
+	return s
+}
+
+// plain returns a configuration for a server without TLS on this machine.
+func plain(t testing.TB, addr string, changes map[string]any) json.RawMessage {
+	t.Helper()
+	c := map[string]any{"mode": "standalone", "addresses": []string{addr}}
+	for k, v := range changes {
+		c[k] = v
+	}
+	b, err := json.Marshal(c)
+	require.NoError(t, err)
+	return b
+}
+
+// workflow returns the transition that starts a workflow with a body of 512 bytes.
+func workflow(t testing.TB, id string) driver.Transition {
+	t.Helper()
+	tr, err := driver.Start(driver.Stamp{Token: driver.NewToken(), Now: time.Now().Add(-time.Minute)},
+		driver.Workflow{ID: id, Kind: "call", Input: make([]byte, 512)})
+	require.NoError(t, err)
+	return tr
+}
+
+// commit stores new workflows and returns the marks of the answer.
+func commit(t testing.TB, s driver.Store, seen driver.Marks, ids ...string) driver.Marks {
+	t.Helper()
+	marks, err := tryCommit(t, s, seen, ids...)
+	require.NoError(t, err)
+	return marks
+}
+
+func tryCommit(t testing.TB, s driver.Store, seen driver.Marks, ids ...string) (driver.Marks, error) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	req := driver.CommitRequest{Guard: driver.Guard{Seen: seen}}
+	for _, id := range ids {
+		req.Transitions = append(req.Transitions, workflow(t, id))
+	}
+	resp, err := s.Commit(ctx, req)
+	if err != nil {
+		return nil, err
+	}
+	for _, v := range resp.Verdicts {
+		require.NoError(t, v.Err)
+	}
+	return resp.Marks, nil
+}
+
+func numbered(prefix string, n int) []string {
+	ids := make([]string, n)
+	for i := range ids {
+		ids[i] = fmt.Sprintf("%s-%08d", prefix, i)
+	}
+	return ids
+}
+
+// errEnough ends a feed.
+var errEnough = errors.New("enough")
+
+func ignore(err error) error {
+	if errors.Is(err, errEnough) {
+		return nil
+	}
+	return err
+}
