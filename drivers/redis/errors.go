@@ -40,6 +40,8 @@ var replies = []reply{
 	{"NOAUTH", driver.Denied, "the server wants a password: set username and password", false},
 	{"WRONGPASS", driver.Denied, "the username or the password is wrong, or the user is off", false},
 	{"NOPERM", driver.Denied, "the user lacks a right: see the ACL in docs/redis.md", false},
+	{"The user executing the script can't", driver.Denied, "the user lacks a right: see the ACL in docs/redis.md", false},
+	{"ACL failure in script", driver.Denied, "the user lacks a right: see the ACL in docs/redis.md", false},
 	{"DENIED", driver.Denied, "the server is in protected mode: set a password there", false},
 	{"AUTH", driver.Denied, "the server knows no such login", false},
 	{"Client sent AUTH", driver.Denied, "the server has no password", false},
@@ -53,10 +55,6 @@ func lookUp(text string) reply {
 		if strings.HasPrefix(text, r.prefix) {
 			return r
 		}
-	}
-	// A command refused inside a script comes as an error of the script.
-	if strings.Contains(text, "ACL failure in script") || strings.Contains(text, "-NOPERM") {
-		return reply{"", driver.Denied, "the user lacks a right: see the ACL in docs/redis.md", false}
 	}
 	return reply{"", driver.Internal, "the server refused a command", false}
 }

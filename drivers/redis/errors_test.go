@@ -34,6 +34,7 @@ var replies = []struct {
 	{"NoAuth", "NOAUTH Authentication required.", driver.Denied},
 	{"WrongPass", "WRONGPASS invalid username-password pair or user is disabled.", driver.Denied},
 	{"NoPerm", "NOPERM this user has no permissions to run the 'evalsha' command", driver.Denied},
+	{"NoRightInScript", "ERR The user executing the script can't run this command or subcommand script: f, on @user_script:1.", driver.Denied},
 	{"NoPermInScript", "ERR ACL failure in script: User understudy has no permissions to run the 'zadd' command script: f, on @user_script:1.", driver.Denied},
 	{"ProtectedMode", "DENIED Redis is running in protected mode because protected mode is enabled", driver.Denied},
 	{"WrongType", "WRONGTYPE Operation against a key holding the wrong kind of value", driver.Internal},

@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"math/rand/v2"
 	"net"
 	"os"
@@ -125,4 +126,23 @@ func freePort(t T) int {
 	}
 	require.FailNow(t, "there is no free port")
 	return 0
+}
+
+// KillChild kills the process that saves the data of s.
+func (s *Server) KillChild(t T) {
+	t.Helper()
+	s.process.mu.Lock()
+	pid := s.process.cmd.Process.Pid
+	s.process.mu.Unlock()
+	Eventually(t, "the server has a child", func() error {
+		list, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/children", pid, pid))
+		if err != nil {
+			return err
+		}
+		var child int
+		if _, err := fmt.Sscan(string(list), &child); err != nil {
+			return err
+		}
+		return syscall.Kill(child, syscall.SIGKILL)
+	})
 }
