@@ -41,6 +41,9 @@ type Link struct {
 	Name string
 	// Plugin is the path of a plugin binary, run in a subprocess.
 	Plugin string
+	// Args are the arguments of the plugin, such as "plugin" and "redis" for the
+	// program understudy. Secrets belong into Config.
+	Args []string
 	// SHA256 pins the plugin binary, in hexadecimal; empty: not pinned.
 	SHA256 string
 	// Driver is the name of a driver linked into this program.
@@ -74,7 +77,9 @@ type Policy struct {
 
 const defaultRetention = 7 * 24 * time.Hour
 
-func (c Config) withDefaults() Config {
+// WithDefaults returns c with the defaults in the place of zero fields. [Open]
+// does so itself.
+func (c Config) WithDefaults() Config {
 	def := func(d *time.Duration, value time.Duration) {
 		if *d == 0 {
 			*d = value
@@ -93,7 +98,14 @@ func (c Config) withDefaults() Config {
 	return c
 }
 
-// validate joins every problem of c, each with the name of its field.
+// Validate returns every problem of c, joined, each a driver.Invalid that begins
+// with the name of its field; nil if there is none. It opens nothing, and [Open]
+// does it itself.
+func (c Config) Validate() error {
+	c = c.WithDefaults()
+	return c.validate()
+}
+
 func (c *Config) validate() error {
 	var problems []error
 	bad := func(format string, args ...any) {

@@ -51,7 +51,7 @@ type Chain struct {
 // used, or a link less protected than the first one (see Config.AllowWeaker);
 // driver.Unavailable if no epoch could be found or made.
 func Open(ctx context.Context, config Config, options ...Option) (*Chain, error) {
-	config = config.withDefaults()
+	config = config.WithDefaults()
 	if err := config.validate(); err != nil {
 		return nil, err
 	}

@@ -16,7 +16,7 @@ import (
 func (c *Chain) openStore(ctx context.Context, l Link) (driver.Store, error) {
 	if l.Plugin != "" {
 		return plugins.Launch(ctx, plugins.Spec{
-			Path: l.Plugin, SHA256: l.SHA256, Chain: c.config.Name, Link: l.Name, Config: l.Config,
+			Path: l.Plugin, Args: l.Args, SHA256: l.SHA256, Chain: c.config.Name, Link: l.Name, Config: l.Config,
 			Logger: c.log, Patient: true,
 		})
 	}
