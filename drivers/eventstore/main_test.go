@@ -6,14 +6,12 @@ import (
 	"bufio"
 	"fmt"
 	"os"
-	"os/exec"
 	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 
-	contracttest "github.com/understudy-dev/understudy/contract_test"
 	"github.com/understudy-dev/understudy/drivers/eventstore"
 	"github.com/understudy-dev/understudy/drivers/eventstore/devserver"
 	"github.com/understudy-dev/understudy/plugins"
@@ -51,15 +49,7 @@ func serve(args []string) error {
 	return server.Close()
 }
 
-// process is a server in a process of its own.
-type process struct {
-	t       contracttest.T
-	data    string
-	address string
-	cmd     *exec.Cmd
-}
-
-func self(t contracttest.T) string {
+func self(t require.TestingT) string {
 	path, err := os.Executable()
 	require.NoError(t, err)
 	return path

@@ -1,0 +1,208 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package eventstore_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/understudy-dev/understudy/driver"
+	"github.com/understudy-dev/understudy/drivers/eventstore"
+	"github.com/understudy-dev/understudy/drivers/journal"
+)
+
+// patience is how long tests wait for what has to happen.
+const patience = 20 * time.Second
+
+// store is an open store as a test uses it.
+type store struct {
+	*journal.Machine
+	t testing.TB
+}
+
+// open opens a store on the chain "calls".
+func open(t testing.TB, s settings, change ...func(*eventstore.Options)) store {
+	t.Helper()
+	config, err := eventstore.ParseConfig(s.json(t))
+	require.NoError(t, err)
+	o := eventstore.Options{Config: config, Chain: "calls"}
+	for _, c := range change {
+		c(&o)
+	}
+	m, err := eventstore.Open(o)
+	require.NoError(t, err)
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), 5*time.Second)
+		defer cancel()
+		require.NoError(t, m.Close(ctx))
+	})
+	return store{m, t}
+}
+
+// ready waits until the store serves.
+func (s store) ready() store {
+	s.t.Helper()
+	ctx, cancel := context.WithTimeout(s.t.Context(), patience)
+	defer cancel()
+	require.NoError(s.t, s.Ready(ctx))
+	return s
+}
+
+func newStart(t testing.TB, id string, input []byte) driver.Transition {
+	t.Helper()
+	tr, err := driver.Start(driver.Stamp{Token: driver.NewToken(), Now: time.Now()}, driver.Workflow{ID: id, Kind: "call", Input: input})
+	require.NoError(t, err)
+	return tr
+}
+
+// commit commits one transition and returns the error of the call or the verdict.
+func (s store) commit(ctx context.Context, tr driver.Transition) error {
+	resp, err := s.Commit(ctx, driver.CommitRequest{Transitions: []driver.Transition{tr}})
+	if err != nil {
+		return err
+	}
+	return resp.Verdicts[0].Err
+}
+
+// put starts a workflow.
+func (s store) put(id string) driver.Record {
+	s.t.Helper()
+	tr := newStart(s.t, id, []byte(`{"of":"`+id+`"}`))
+	ctx, cancel := context.WithTimeout(s.t.Context(), patience)
+	defer cancel()
+	require.NoError(s.t, s.commit(ctx, tr))
+	return tr.Record
+}
+
+// get returns the record, nil if there is none.
+func (s store) get(id string) *driver.Record {
+	s.t.Helper()
+	ctx, cancel := context.WithTimeout(s.t.Context(), patience)
+	defer cancel()
+	resp, err := s.Get(ctx, driver.GetRequest{IDs: []string{id}})
+	require.NoError(s.t, err)
+	if len(resp.Records) == 0 {
+		return nil
+	}
+	return &resp.Records[0]
+}
+
+// try reads once, within the time.
+func (s store) try(d time.Duration) error {
+	ctx, cancel := context.WithTimeout(s.t.Context(), d)
+	defer cancel()
+	_, err := s.Get(ctx, driver.GetRequest{IDs: []string{"any"}})
+	return err
+}
+
+func (s store) probe() driver.ProbeResponse {
+	s.t.Helper()
+	ctx, cancel := context.WithTimeout(s.t.Context(), patience)
+	defer cancel()
+	resp, err := s.Probe(ctx, driver.ProbeRequest{})
+	require.NoError(s.t, err)
+	return resp
+}
+
+// eventually waits until the condition gives nil.
+func eventually(t testing.TB, within time.Duration, condition func() error) {
+	t.Helper()
+	var err error
+	for end := time.Now().Add(within); time.Now().Before(end); time.Sleep(5 * time.Millisecond) { //nolint:forbidigo // a poll
+		if err = condition(); err == nil {
+			return
+		}
+	}
+	require.NoError(t, err, "waited %s", within)
+}
+
+// answers holds what callers of a store have been told.
+type answers struct {
+	mu       sync.Mutex
+	accepted []driver.Record // acknowledged
+	unknown  []driver.Transition
+	refused  []driver.Transition // certainly not done
+	late     []error             // calls that outlived their context by more than 100 ms
+}
+
+// callers let n callers start workflows, one after the other each, with the time
+// limit for each call, until ctx is done. Wait for the result before looking at
+// the answers.
+func (s store) callers(ctx context.Context, n int, limit time.Duration, name string) (*answers, *sync.WaitGroup) {
+	a := &answers{}
+	wg := &sync.WaitGroup{}
+	for caller := range n {
+		wg.Go(func() {
+			for i := 0; ctx.Err() == nil; i++ {
+				a.note(s.one(ctx, limit, fmt.Sprintf("%s-%d-%d", name, caller, i)))
+			}
+		})
+	}
+	return a, wg
+}
+
+// one makes a call and checks how long it takes.
+func (s store) one(parent context.Context, limit time.Duration, id string) (driver.Transition, error, time.Duration) {
+	tr := newStart(s.t, id, []byte("input"))
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(parent), limit)
+	defer cancel()
+	began := time.Now()
+	err := s.commit(ctx, tr)
+	over := time.Since(began) - limit
+	if err != nil {
+		// A caller that is refused at once does not ask again at once.
+		select {
+		case <-parent.Done():
+		case <-time.After(2 * time.Millisecond):
+		}
+	}
+	return tr, err, over
+}
+
+func (a *answers) note(tr driver.Transition, err error, over time.Duration) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if over > 100*time.Millisecond {
+		a.late = append(a.late, fmt.Errorf("%s late: %w", over, errors.Join(err, errors.New(tr.Record.ID))))
+	}
+	switch driver.ClassOf(err) {
+	case 0:
+		a.accepted = append(a.accepted, tr.Record)
+	case driver.Unknown:
+		a.unknown = append(a.unknown, tr)
+	default:
+		a.refused = append(a.refused, tr)
+	}
+}
+
+func (a *answers) count() int {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return len(a.accepted)
+}
+
+// settle checks that nothing acknowledged is lost, that nothing refused is there,
+// and that what is unknown can be repeated.
+func (a *answers) settle(s store) {
+	s.t.Helper()
+	require.Empty(s.t, a.late)
+	for _, r := range a.accepted {
+		got := s.get(r.ID)
+		require.NotNil(s.t, got, "acknowledged: %s", r.ID)
+		require.True(s.t, driver.Equal(&r, got))
+	}
+	for _, tr := range a.refused {
+		require.Nil(s.t, s.get(tr.Record.ID), "refused as certainly not done: %s", tr.Record.ID)
+	}
+	for _, tr := range a.unknown {
+		ctx, cancel := context.WithTimeout(s.t.Context(), patience)
+		require.NoError(s.t, s.commit(ctx, tr), "a repeat of an unknown outcome: %s", tr.Record.ID)
+		cancel()
+	}
+}
