@@ -145,3 +145,28 @@ func (c *Cluster) Config(t T, changes map[string]any) json.RawMessage {
 	addresses := []string{c.Nodes[0].Addr, c.Nodes[1].Addr, c.Nodes[2].Addr}
 	return c.Nodes[0].secure(t, map[string]any{"mode": "cluster", "addresses": addresses}, changes)
 }
+
+// MoveSlot moves the slot of a key, with all keys in it, to another master.
+func (c *Cluster) MoveSlot(t T, key string) {
+	t.Helper()
+	from := c.Owner(t, key)
+	to := c.Nodes[0]
+	if to == from {
+		to = c.Nodes[1]
+	}
+	slot := c.Nodes[0].Do(t, "CLUSTER", "KEYSLOT", key)
+	fromID, toID := from.Do(t, "CLUSTER", "MYID"), to.Do(t, "CLUSTER", "MYID")
+	to.Do(t, "CLUSTER", "SETSLOT", slot, "IMPORTING", fromID)
+	from.Do(t, "CLUSTER", "SETSLOT", slot, "MIGRATING", toID)
+	for {
+		keys := strings.Fields(strings.Trim(from.Do(t, "CLUSTER", "GETKEYSINSLOT", slot, "10"), "[]"))
+		if len(keys) == 0 {
+			break
+		}
+		move := []string{"MIGRATE", "127.0.0.1", strconv.Itoa(to.port), "", "0", "10000", "AUTH2", Admin, AdminPassword, "KEYS"}
+		from.Do(t, append(move, keys...)...)
+	}
+	for _, n := range []*Server{to, from} {
+		n.Do(t, "CLUSTER", "SETSLOT", slot, "NODE", toID)
+	}
+}

@@ -71,7 +71,9 @@ func prepare(t testing.TB, certs Certificates, o Options) *Server {
 		"masterauth "+AdminPassword,
 		"repl-diskless-sync-delay 0",
 		"repl-ping-replica-period 1",
-		"user default off",
+		// Redis 7.0 loads an append-only file as user default, and what that user may
+		// not do is left out without an error; so it keeps all rights.
+		"user default on >"+AdminPassword+" ~* &* +@all",
 		"user "+Admin+" on >"+AdminPassword+" ~* &* +@all",
 		"user "+User+" on >"+UserPassword+" "+strings.Join(redis.ACL("us"), " "),
 	)
@@ -273,3 +275,6 @@ func (s *Server) secure(t T, c, changes map[string]any) json.RawMessage {
 
 // Certificates returns the files that the server's certificate is made of.
 func (s *Server) Certificates() Certificates { return s.certs }
+
+// Log returns what the server has printed, once it has ended.
+func (s *Server) Log() string { return s.process.log() }

@@ -1,0 +1,258 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package redis_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/understudy-dev/understudy/driver"
+	"github.com/understudy-dev/understudy/drivers/redis/redistest"
+)
+
+// ledger notes what became of each commit of a load, and compares with the store.
+type ledger struct {
+	mu                     sync.Mutex
+	done, refused, unknown []string
+	lost                   bool
+	classes                map[driver.Class]int
+	acknowledged           atomic.Int64
+}
+
+// load commits new workflows from several goroutines until it is stopped.
+func load(t *testing.T, s driver.Store, prefix string) (l *ledger, stop func()) {
+	t.Helper()
+	l = &ledger{classes: map[driver.Class]int{}}
+	ctx, cancel := context.WithCancel(t.Context())
+	var wg sync.WaitGroup
+	for worker := range 6 {
+		wg.Go(func() {
+			for n := 0; ctx.Err() == nil; n++ {
+				l.commit(t, s, fmt.Sprintf("%s-%d-%d", prefix, worker, n))
+			}
+		})
+	}
+	return l, func() {
+		cancel()
+		wg.Wait()
+	}
+}
+
+func (l *ledger) commit(t *testing.T, s driver.Store, id string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+	defer cancel()
+	resp, err := s.Commit(ctx, driver.CommitRequest{Transitions: []driver.Transition{workflow(t, id)}})
+	if err == nil {
+		err = resp.Verdicts[0].Err
+	}
+	class := driver.ClassOf(err)
+	l.mu.Lock()
+	l.classes[class]++
+	switch class {
+	case 0:
+		l.done = append(l.done, id)
+	case driver.Unknown:
+		l.unknown = append(l.unknown, id)
+	default:
+		l.refused = append(l.refused, id)
+	}
+	l.mu.Unlock()
+	if class == 0 {
+		l.acknowledged.Add(1)
+		return
+	}
+	select { // as a host would before it tries again
+	case <-time.After(5 * time.Millisecond):
+	case <-t.Context().Done():
+	}
+}
+
+// more waits until the load has had n more acknowledgements.
+func (l *ledger) more(t *testing.T, n int64) {
+	t.Helper()
+	from := l.acknowledged.Load()
+	redistest.Eventually(t, "the load goes on", func() error {
+		if got := l.acknowledged.Load() - from; got < n {
+			l.mu.Lock()
+			defer l.mu.Unlock()
+			return fmt.Errorf("%d of %d acknowledgements, so far %v", got, n, l.classes)
+		}
+		return nil
+	})
+}
+
+// settle compares the outcomes with what the store holds.
+func (l *ledger) settle(t *testing.T, s driver.Store) {
+	t.Helper()
+	t.Logf("outcomes by class: %v", l.classes)
+	held := make(map[string]bool)
+	req := driver.ListRequest{Limit: driver.MaxBatch}
+	for more := true; more; more = req.Cursor != "" {
+		resp, err := s.List(t.Context(), req)
+		require.NoError(t, err)
+		for _, r := range resp.Records {
+			held[r.ID] = true
+		}
+		req.Cursor = resp.Next
+	}
+	for _, id := range l.refused {
+		require.False(t, held[id], "%s was refused and is there", id)
+	}
+	for _, id := range l.done {
+		require.True(t, held[id], "%s was acknowledged and is gone", id)
+	}
+	require.NotEmpty(t, l.done)
+}
+
+func TestMasterRestart(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t, redistest.Options{Config: []string{"appendonly yes", "appendfsync always"}})
+	s := open(t, "chain", server.Config(t, nil))
+	before := probe(t, s).Generation
+	l, stop := load(t, s, "r")
+	defer stop()
+	l.more(t, 100)
+	server.Kill(t)
+	server.Start(t)
+	l.more(t, 100)
+	stop()
+	require.NotEqual(t, before, probe(t, s).Generation, "the change is reported")
+	l.settle(t, s)
+}
+
+func TestClusterFailoverUnderLoad(t *testing.T) {
+	t.Parallel()
+	cluster := redistest.StartCluster(t, redistest.Options{})
+	s := open(t, "chain", cluster.Config(t, map[string]any{"shards": 6}))
+	before := probe(t, s).Generation
+	l, stop := load(t, s, "r")
+	defer stop()
+	l.more(t, 100)
+	for i := range 3 {
+		cluster.Nodes[i+3].Do(t, "CLUSTER", "FAILOVER")
+		redistest.Eventually(t, "the replica has taken over", func() error {
+			if cluster.Nodes[i+3].Info(t, "role") != "master" {
+				return errors.New("not yet")
+			}
+			return nil
+		})
+		l.more(t, 100)
+	}
+	stop()
+	require.NotEqual(t, before, probe(t, s).Generation, "the change is reported")
+	l.settle(t, s)
+}
+
+func TestClusterSlotMigrationUnderLoad(t *testing.T) {
+	t.Parallel()
+	cluster := redistest.StartCluster(t, redistest.Options{})
+	s := open(t, "chain", cluster.Config(t, map[string]any{"shards": 2}))
+	l, stop := load(t, s, "r")
+	defer stop()
+	l.more(t, 100)
+	cluster.MoveSlot(t, "{us:chain:0}:m")
+	l.more(t, 100)
+	stop()
+	l.settle(t, s)
+}
+
+func TestSentinelFailoverUnderLoad(t *testing.T) {
+	t.Parallel()
+	watched := redistest.StartWatched(t, redistest.Options{})
+	s := open(t, "chain", watched.Config(t, nil))
+	before := probe(t, s).Generation
+	old := watched.Master(t)
+	l, stop := load(t, s, "r")
+	defer stop()
+	l.more(t, 100)
+	stop()
+	redistest.Eventually(t, "the replicas have it all", func() error { return old.InStep(t) })
+	watched.Sentinels[0].Do(t, "SENTINEL", "FAILOVER", redistest.MasterName)
+	redistest.Eventually(t, "the store serves through the new master and reports the change", func() error {
+		resp, err := s.Probe(t.Context(), driver.ProbeRequest{})
+		if err == nil && resp.Generation == before {
+			return errors.New("it is still the old one")
+		}
+		return err
+	})
+	l.settle(t, s)
+	second, stop := load(t, s, "s")
+	second.more(t, 100)
+	stop()
+	second.settle(t, s)
+}
+
+func TestSentinelMasterIsKilled(t *testing.T) {
+	t.Parallel()
+	watched := redistest.StartWatched(t, redistest.Options{})
+	for _, sentinel := range watched.Sentinels {
+		sentinel.Do(t, "SENTINEL", "SET", redistest.MasterName, "down-after-milliseconds", "1000")
+	}
+	s := open(t, "chain", watched.Config(t, nil))
+	seen := commit(t, s, nil, "a")
+	master := watched.Master(t)
+	redistest.Eventually(t, "the replicas have it", func() error { return master.InStep(t) })
+	master.Kill(t)
+	redistest.Eventually(t, "the store serves through the new master", func() error {
+		_, err := tryCommit(t, s, seen, "b-"+strconv.Itoa(int(time.Now().UnixNano())))
+		return err
+	})
+}
+
+func TestDurabilityReplicas(t *testing.T) {
+	t.Parallel()
+	watched := redistest.StartWatched(t, redistest.Options{})
+	s := open(t, "chain", watched.Config(t, map[string]any{"durability": "replicas:2", "durability_timeout": "300ms"}))
+	commit(t, s, nil, "a")
+	watched.Servers[2].Freeze(t)
+	tr := workflow(t, "b")
+	for range 2 { // a repeat writes nothing new and yet has to wait
+		_, err := s.Commit(t.Context(), driver.CommitRequest{Transitions: []driver.Transition{tr}})
+		require.ErrorIs(t, err, driver.Unknown)
+		require.ErrorContains(t, err, "1 of 2 confirmed")
+	}
+	watched.Servers[2].Thaw(t)
+	redistest.Eventually(t, "both replicas confirm", func() error {
+		resp, err := s.Commit(t.Context(), driver.CommitRequest{Transitions: []driver.Transition{tr}})
+		if err == nil {
+			require.NoError(t, resp.Verdicts[0].Err)
+			require.False(t, resp.Verdicts[0].Applied)
+		}
+		return err
+	})
+	_, err := s.Advance(t.Context(), driver.AdvanceRequest{Next: driver.Epoch{Number: 1, Token: driver.NewToken(), Active: "a"}})
+	require.NoError(t, err)
+}
+
+func TestDurabilityReplicasInACluster(t *testing.T) {
+	t.Parallel()
+	cluster := redistest.StartCluster(t, redistest.Options{})
+	s := open(t, "chain", cluster.Config(t, map[string]any{"durability": "replicas:1", "durability_timeout": "5s"}))
+	commit(t, s, nil, numbered("r", 50)...)
+	require.Empty(t, probe(t, s).Problems)
+}
+
+func TestDurabilityFsyncNeedsALaterServer(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t, redistest.Options{})
+	version := server.Info(t, "redis_version")
+	s := open(t, "chain", server.Config(t, map[string]any{"durability": "fsync"}))
+	_, err := tryCommit(t, s, nil, "a")
+	if strings.HasPrefix(version, "7.0.") {
+		require.ErrorIs(t, err, driver.Unsupported)
+		require.ErrorContains(t, err, "WAITAOF")
+		require.ErrorContains(t, err, version)
+		return
+	}
+	require.NoError(t, err, "Redis %s has WAITAOF", version)
+}
