@@ -38,8 +38,8 @@ type state struct {
 
 const (
 	firstBackoff = 20 * time.Millisecond
-	lastBackoff  = time.Second
-	steady       = 5 * time.Second // a follower that lasted so long begins its back-off anew
+	lastBackoff  = 400 * time.Millisecond // so that service resumes within a second
+	steady       = 5 * time.Second        // a follower that lasted so long begins its back-off anew
 	logEvery     = 2 * time.Second
 )
 
