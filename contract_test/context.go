@@ -40,6 +40,7 @@ type methodCall struct {
 // as errors. The records that could come to be have the given prefix.
 func (c *conn) everyMethod(prefix string) []methodCall {
 	c.e.Helper()
+	guard := c.guard()
 	t := c.newStart(prefix + "-committed")
 	r := c.newStart(prefix + "-merged").Record
 	held := c.epochNow()
@@ -51,11 +52,11 @@ func (c *conn) everyMethod(prefix string) []methodCall {
 	return []methodCall{
 		{"describe", func(ctx context.Context) error { _, err := c.Describe(ctx, driver.DescribeRequest{}); return err }},
 		{"commit", func(ctx context.Context) error {
-			resp, err := c.Commit(ctx, driver.CommitRequest{Guard: c.guard(), Transitions: []driver.Transition{t}})
+			resp, err := c.Commit(ctx, driver.CommitRequest{Guard: guard, Transitions: []driver.Transition{t}})
 			return firstError(resp.Verdicts, err)
 		}},
 		{"merge", func(ctx context.Context) error {
-			resp, err := c.Merge(ctx, driver.MergeRequest{Guard: c.guard(), Records: []driver.Record{r}})
+			resp, err := c.Merge(ctx, driver.MergeRequest{Guard: guard, Records: []driver.Record{r}})
 			return firstError(resp.Verdicts, err)
 		}},
 		{"claim", func(ctx context.Context) error { _, err := c.Claim(ctx, claim); return err }},
