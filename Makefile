@@ -85,6 +85,10 @@ contract: deps ## the contract suite on one driver: make contract DRIVER=memory
 	@[[ -d drivers/$(DRIVER) ]] || { echo "make contract: no driver \"$(DRIVER)\"; there is: $(DRIVERS)" >&2; exit 2; }
 	go test -race -timeout $(TEST_TIMEOUT) $(TESTFLAGS) -run '^TestContract' ./drivers/$(DRIVER)/...
 
+.PHONY: golden
+golden: ## compare the development Event Store with the record of a real server
+	go test -count=1 -timeout $(TEST_TIMEOUT) $(TESTFLAGS) -run '^Test(DevelopmentServer|Documentation)' ./drivers/eventstore/devserver/eventstoregolden
+
 .PHONY: test-tags
 test-tags: $(TAG_SETS:%=tags-%) ## build and vet each combination of build tags, and prove what each links
 	go test -timeout $(TEST_TIMEOUT) -run '^TestTags' ./drivers/all
