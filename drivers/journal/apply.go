@@ -25,7 +25,6 @@ func (r *replica) change(pos Position, e *Event) driver.Verdict {
 	}
 	switch {
 	case slot == noSlot && store:
-		delete(r.ghosts.ids, rec.ID)
 		r.table.insert(&rec, e.Data, min(e.Origin.After, r.checkpoint), pos+1)
 	case slot == noSlot:
 		r.ghosts.touch(rec.ID, pos+1, false)
@@ -52,6 +51,9 @@ func (r *replica) admit(pos Position, e *Event, rec *driver.Record, slot uint32,
 	var err error
 	if e.Kind == Merged {
 		err = r.epoch.AdmitMerge(e.Origin.Epoch)
+		if stored != nil {
+			err = cmp.Or(err, r.successor(pos, e, rec, slot))
+		}
 		store = err == nil && (stored == nil || driver.Compare(rec, stored) > 0)
 	} else {
 		err = r.epoch.Admit(e.Origin.Epoch)
@@ -66,15 +68,32 @@ func (r *replica) admit(pos Position, e *Event, rec *driver.Record, slot uint32,
 	if !store || stored != nil {
 		return store, err
 	}
-	// A first revision does not count if its id was removed since the author knew:
-	// it may be an old event that stands twice.
-	switch {
-	case !r.decidable(e):
+	if !r.decidable(e) {
 		return false, errUndecided
-	case r.stale(pos, e) || r.ghosts.ids[rec.ID].removed > e.Origin.After:
-		return false, errStale
 	}
-	return true, nil
+	err = r.revived(pos, e, rec.ID)
+	return err == nil, err
+}
+
+// revived reports an event that may not count because its id was removed since the
+// author knew: it may be an old one that stands twice.
+func (r *replica) revived(pos Position, e *Event, id string) error {
+	if r.stale(pos, e) || r.ghosts.ids[id].removed > e.Origin.After {
+		return errStale
+	}
+	return nil
+}
+
+// successor decides whether a merge may count against the record in slot: not if
+// that has its id from another one that was removed since the author knew. A
+// replica that started in between may decide otherwise, so it does not come to
+// know the record by that.
+func (r *replica) successor(pos Position, e *Event, rec *driver.Record, slot uint32) error {
+	if !r.stale(pos, e) {
+		entry := r.table.at(slot)
+		r.table.setKnown(entry, min(entry.known, e.Origin.After))
+	}
+	return r.revived(pos, e, rec.ID)
 }
 
 // complete fills in what a partial event leaves out and returns the encoding.

@@ -3,9 +3,6 @@
 package journal
 
 import (
-	"encoding/binary"
-	"fmt"
-	"strings"
 	"testing"
 	"time"
 
@@ -14,169 +11,6 @@ import (
 
 	"github.com/understudy-dev/understudy/driver"
 )
-
-// world is a log with several hosts on it, all in one goroutine: rapid chooses
-// who does what next, in which order appends arrive, which of them stand twice,
-// where the log is cut and who begins anew.
-type world struct {
-	t       *rapid.T
-	now     time.Time
-	tokens  uint64
-	window  Position
-	events  []Event // from position 0 on, also those that were cut
-	first   Position
-	sent    [][]Event // appends under way
-	landed  [][]Event
-	hosts   []*host
-	oracle  *replica // has applied everything from 0 on
-	cutable Position // the last truncation that counts
-}
-
-// host is a machine without goroutines.
-type host struct {
-	*Machine
-	target Position // serves once it has applied what is before
-}
-
-type worldClock struct {
-	SystemClock
-	w *world
-}
-
-func (c worldClock) Now() time.Time { return c.w.now }
-
-func newWorld(t *rapid.T) *world {
-	w := &world{t: t, now: time.UnixMilli(1_000_000), window: Position(rapid.IntRange(1, 25).Draw(t, "window"))}
-	w.oracle = w.newReplica()
-	for range rapid.IntRange(1, 4).Draw(t, "hosts") {
-		w.hosts = append(w.hosts, w.newHost())
-	}
-	e, err := carrying(Created, Creation{Incarnation: 7})
-	require.NoError(t, err)
-	w.send(0, 0, e)
-	w.land()
-	return w
-}
-
-func (w *world) newReplica() *replica { return newReplica(w.window, 1000) }
-
-func (w *world) newHost() *host {
-	h := &host{Machine: &Machine{clock: worldClock{w: w}, replica: w.newReplica(), limits: Limits{Events: 8, Bytes: 1 << 20}}}
-	h.opts.Slack = 1
-	return h
-}
-
-func (w *world) token() driver.Token {
-	w.tokens++
-	var t driver.Token
-	binary.BigEndian.PutUint64(t[8:], w.tokens)
-	return t
-}
-
-// send puts an append on its way.
-func (w *world) send(after Position, epoch uint64, events ...Event) {
-	if len(events) == 0 {
-		return
-	}
-	origin := &Origin{Batch: &Batch{ID: w.token(), Time: w.now}, After: after, Epoch: epoch}
-	for i := range events {
-		events[i].Origin, events[i].Index = origin, uint32(i)
-	}
-	w.sent = append(w.sent, events)
-}
-
-// land lets one of the appends under way arrive.
-func (w *world) land() {
-	if len(w.sent) == 0 {
-		return
-	}
-	i := rapid.IntRange(0, len(w.sent)-1).Draw(w.t, "lands")
-	batch := w.sent[i]
-	w.sent = append(w.sent[:i:i], w.sent[i+1:]...)
-	w.landed = append(w.landed, batch)
-	w.write(batch)
-}
-
-// repeat writes an append that has arrived before once more.
-func (w *world) repeat() {
-	if len(w.landed) > 0 {
-		w.write(w.landed[len(w.landed)-1-min(len(w.landed)-1, rapid.IntRange(0, 12).Draw(w.t, "repeats"))])
-	}
-}
-
-func (w *world) write(batch []Event) {
-	for i := range batch {
-		pos := Position(len(w.events))
-		w.events = append(w.events, batch[i])
-		before := w.oracle.epoch
-		v := w.oracle.apply(pos, &w.events[pos])
-		require.GreaterOrEqual(w.t, w.oracle.epoch.Number, before.Number)
-		if batch[i].Kind == Truncated && v.Applied {
-			t, err := carried[Truncation](&batch[i])
-			require.NoError(w.t, err)
-			w.cutable = max(w.cutable, t.Before)
-		}
-		if batch[i].Kind == Compacted {
-			w.checkRepeat(&batch[i], v)
-		}
-	}
-}
-
-// checkRepeat checks that a repeated record that counts is the one stored.
-func (w *world) checkRepeat(e *Event, v driver.Verdict) {
-	if !v.Applied {
-		return
-	}
-	rec := decoded(e.Data)
-	slot, stored := w.oracle.table.get(rec.ID)
-	require.NotEqual(w.t, noSlot, slot, "a repeat brought back %q", rec.ID)
-	require.Zero(w.t, driver.Compare(&rec, &stored), "a repeat of %q is not what is stored", rec.ID)
-}
-
-// follow lets a host apply some events.
-func (w *world) follow(h *host, limit int) {
-	r := h.replica
-	if r.next < w.first {
-		w.restart(h)
-		r = h.replica
-	}
-	next := max(r.next, w.first)
-	for ; limit > 0 && next < Position(len(w.events)); next++ {
-		r.apply(next, &w.events[next])
-		limit--
-	}
-	h.next.Store(uint64(r.next))
-	if r.next >= h.target && r.begun {
-		require.True(w.t, r.exact, "a replica that began at %d is not exact at %d; the log begins at %d", r.start, r.next, w.first)
-		h.state.phase, r.settled = serving, true
-	} else {
-		h.state.phase = starting
-	}
-}
-
-// restart makes a host begin anew.
-func (w *world) restart(h *host) {
-	h.replica = w.newReplica()
-	h.target = Position(len(w.events))
-	h.state.phase = starting
-}
-
-func (w *world) id() string {
-	return fmt.Sprintf("w%d", rapid.IntRange(0, 4).Draw(w.t, "id"))
-}
-
-func (w *world) stamp(h *host, lease driver.Token) driver.Stamp {
-	return driver.Stamp{Epoch: w.epochOf(h), Token: w.token(), Now: w.now, Lease: lease}
-}
-
-// epochOf is the epoch that a host acts in, now and then an old one.
-func (w *world) epochOf(h *host) uint64 {
-	n := h.replica.epoch.Number
-	if n > 0 && rapid.IntRange(0, 9).Draw(w.t, "stale epoch") == 0 {
-		n--
-	}
-	return n
-}
 
 func committed(t driver.Transition) Event {
 	return Event{Kind: Committed, Base: t.Base, Data: driver.AppendRecord(nil, &t.Record)}
@@ -293,12 +127,42 @@ func (w *world) compact(h *host) {
 	}
 }
 
+// finish ends a compaction without anybody coming between, if the time has come.
+func (w *world) finish(h *host) {
+	for range 3 {
+		w.follow(h, len(w.events))
+		if r := h.replica; h.state.phase != serving || r.checkpoint <= w.first || r.next <= r.checkpoint+w.window {
+			return
+		}
+		target := h.replica.checkpoint
+		events, after, _ := h.stragglers(0, noSlot, target)
+		w.send(after, 0, events...)
+		if kept := h.claimsBefore(target); len(kept) > 0 {
+			e, err := carrying(ClaimsKept, Claims{kept})
+			require.NoError(w.t, err)
+			w.send(h.replica.next, 0, e)
+		}
+		e, err := carrying(Truncated, Truncation{Before: target})
+		require.NoError(w.t, err)
+		w.send(h.replica.next, 0, e)
+		for range 3 {
+			if n := len(w.sent); n > 0 {
+				batch := w.sent[n-1]
+				w.sent = w.sent[:n-1]
+				w.landed = append(w.landed, batch)
+				w.write(batch)
+			}
+		}
+	}
+}
+
 // act lets a host that serves do something.
 func (w *world) act(h *host) {
+	w.now = w.now.Add(time.Millisecond)
 	if h.state.phase != serving {
 		return
 	}
-	acts := []func(*host){w.start, w.step, w.step, w.claim, w.merge, w.expire, w.compact, w.compact, w.compact}
+	acts := []func(*host){w.start, w.start, w.step, w.step, w.step, w.claim, w.merge, w.expire, w.expire, w.compact, w.compact, w.finish, w.finish}
 	switch n := rapid.IntRange(0, len(acts)+2).Draw(w.t, "act"); n {
 	case len(acts):
 		w.advance(h)
@@ -315,7 +179,7 @@ func TestReplicasThatStartAnywhereAreEqual(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
 		w := newWorld(t)
-		for range rapid.IntRange(20, 400).Draw(t, "steps") {
+		for range rapid.IntRange(100, 600).Draw(t, "steps") {
 			h := w.hosts[rapid.IntRange(0, len(w.hosts)-1).Draw(t, "host")]
 			switch n := rapid.IntRange(0, 19).Draw(t, "what"); {
 			case n < 6:
@@ -343,36 +207,4 @@ func TestReplicasThatStartAnywhereAreEqual(t *testing.T) {
 			require.Equal(t, want, h.replica.digest(), "host %d began at %d of %d\n%s\nit is\n%s\nnot\n%s", i, h.replica.start, len(w.events), w.history(), h.replica.dump(), w.oracle.dump())
 		}
 	})
-}
-
-// dump shows what a digest is made of.
-func (r *replica) dump() string {
-	var b strings.Builder
-	fmt.Fprintf(&b, "%d %s checkpoint %d\n", r.incarnation, r.epoch, r.checkpoint)
-	for slot := range r.table.used {
-		if e := r.table.at(slot); e.data != nil {
-			rec := decoded(e.data)
-			fmt.Fprintf(&b, "%s rev %d epoch %d token %s %s known %d touch %d\n", rec.ID, rec.Revision, rec.Epoch, rec.Token, rec.Status, e.known, e.touch)
-		}
-	}
-	for token, c := range r.claims {
-		fmt.Fprintf(&b, "%s until %d known %d\n", token, c.until, c.known)
-	}
-	return b.String()
-}
-
-func (w *world) history() string {
-	var b strings.Builder
-	for i := range w.events {
-		e := &w.events[i]
-		fmt.Fprintf(&b, "%d %s after %d epoch %d batch %s", i, e.Kind, e.Origin.After, e.Origin.Epoch, e.Origin.Batch.ID)
-		if e.Kind.HasRecord() {
-			rec := decoded(e.Data)
-			fmt.Fprintf(&b, " %s rev %d epoch %d token %s base %s", rec.ID, rec.Revision, rec.Epoch, rec.Token, e.Base)
-		} else {
-			fmt.Fprintf(&b, " %s", e.Data)
-		}
-		b.WriteByte('\n')
-	}
-	return b.String()
 }
