@@ -14,7 +14,7 @@ import (
 func TestMain(m *testing.M) {
 	// A history takes a millisecond, and the rarest faults need many; -rapid.checks
 	// on the command line comes later and so prevails.
-	if err := flag.Set("rapid.checks", "2000"); err != nil {
+	if err := flag.Set("rapid.checks", "1000"); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(2)
 	}
