@@ -69,6 +69,15 @@ func parseEntry(m *rueidis.RedisMessage) (feedEntry, error) {
 	return e, err
 }
 
+// appendChange appends what a feed tells of a record to the payload of an entry,
+// without the time, which the script puts before it.
+func appendChange(b []byte, r *driver.Record, entry string) []byte {
+	b = binary.LittleEndian.AppendUint64(b, r.Revision)
+	b = binary.LittleEndian.AppendUint64(b, r.Epoch)
+	b = binary.BigEndian.AppendUint16(b, uint16(len(entry)))
+	return append(b, entry...)
+}
+
 // parseChanges reads the payload of an entry: the time (eight bytes), then for each
 // change revision and epoch (eight bytes each, little-endian), the length of the
 // index entry (two bytes, big-endian) and the index entry.

@@ -6,6 +6,8 @@ import (
 	"hash/fnv"
 	"strconv"
 
+	"github.com/redis/rueidis"
+
 	"github.com/understudy-dev/understudy/driver"
 )
 
@@ -55,5 +57,5 @@ func indexEntry(r *driver.Record) string {
 		ms = r.Due.UnixMilli()
 	}
 	b = append(b, 0, byte(ms>>40), byte(ms>>32), byte(ms>>24), byte(ms>>16), byte(ms>>8), byte(ms))
-	return string(append(b, r.ID...))
+	return rueidis.BinaryString(append(b, r.ID...))
 }

@@ -22,14 +22,11 @@ func (s *Store) Commit(ctx context.Context, req driver.CommitRequest) (driver.Co
 		return driver.CommitResponse{}, s.wrap(s.guarded(ctx, b.guard, err), "commit")
 	}
 	b.check = req.ValidateAt
-	b.id = func(i int) string { return req.Transitions[i].Record.ID }
 	b.args = func(args []string, i int) []string {
 		t := &req.Transitions[i]
-		base := make([]byte, 0, 24)
-		base = binary.LittleEndian.AppendUint64(base, t.Record.Revision-1)
-		base = append(base, t.Base[:]...)
-		return append(args, t.Record.ID, rueidis.BinaryString(base), encode(&t.Record), indexEntry(&t.Record))
+		return append(args, t.Record.ID, base(t), encode(&t.Record), indexEntry(&t.Record))
 	}
+	b.record = func(i int) *driver.Record { return &req.Transitions[i].Record }
 	b.refused = func(i int, stored *driver.Record) error {
 		_, err := req.Transitions[i].Admit(stored)
 		return err
@@ -48,7 +45,7 @@ func (s *Store) Merge(ctx context.Context, req driver.MergeRequest) (driver.Merg
 		return driver.MergeResponse{}, s.wrap(s.guarded(ctx, b.guard, err), "merge")
 	}
 	b.check = req.ValidateAt
-	b.id = func(i int) string { return req.Records[i].ID }
+	b.record = func(i int) *driver.Record { return &req.Records[i] }
 	b.args = func(args []string, i int) []string {
 		r := &req.Records[i]
 		return append(args, r.ID, encode(r), indexEntry(r))
@@ -68,7 +65,7 @@ type batch struct {
 	count     int
 	perRecord int // arguments per record
 	check     func(i int) error
-	id        func(i int) string
+	record    func(i int) *driver.Record
 	args      func(args []string, i int) []string
 	refused   func(i int, stored *driver.Record) error // makes the verdict of a refusal
 }
@@ -165,10 +162,10 @@ func (s *Store) divide(b batch, shards int, verdicts []driver.Verdict) []part {
 	var parts []part
 	for i := range b.count {
 		if err := b.check(i); err != nil {
-			verdicts[i].Err = s.wrap(err, b.script.name, b.id(i))
+			verdicts[i].Err = s.wrap(err, b.script.name, b.record(i).ID)
 			continue
 		}
-		shard := shardOf(b.id(i), shards)
+		shard := shardOf(b.record(i).ID, shards)
 		if at[shard] == 0 {
 			parts = append(parts, part{shard: shard})
 			at[shard] = len(parts)
@@ -183,12 +180,26 @@ func (s *Store) divide(b batch, shards int, verdicts []driver.Verdict) []part {
 }
 
 func (s *Store) send(ctx context.Context, b batch, p *part) {
-	args := make([]string, 0, 2+len(p.places)*b.perRecord)
-	args = append(args, itoa(s.config.StreamLength), s.touch())
+	const before = 3
+	args := make([]string, before, before+len(p.places)*b.perRecord)
+	payload := make([]byte, 0, len(p.places)*96)
 	for _, i := range p.places {
 		args = b.args(args, i)
+		payload = appendChange(payload, b.record(i), args[len(args)-1])
 	}
+	args[0], args[1], args[2] = itoa(s.config.StreamLength), s.touch(), rueidis.BinaryString(payload)
 	p.answer, p.err = s.runHealing(ctx, b.script, p.shard, b.guard, nil, args...)
+}
+
+// base returns what t follows: revision (eight bytes, little-endian) and token;
+// empty for a first revision.
+func base(t *driver.Transition) string {
+	if t.Record.Revision == 1 {
+		return ""
+	}
+	b := make([]byte, 0, 8+len(t.Base))
+	b = binary.LittleEndian.AppendUint64(b, t.Record.Revision-1)
+	return rueidis.BinaryString(append(b, t.Base[:]...))
 }
 
 // touch is the argument that makes a script write in any case.

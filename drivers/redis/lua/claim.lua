@@ -57,27 +57,25 @@ for k = 10, #ARGV do
 end
 
 local until_bytes = struct.pack('<I8', now + lease)
--- leased gives the successor of v.
-local function leased(v)
-  local kind, id = kind_id(v)
+-- leased gives the kind and the successor of a stored value.
+local function leased(v, id)
+  local kind = kind_id(v)
   local lo, hi = struct.unpack('<I4I4', sub(v, 3, 10))
   lo = lo + 1
   if lo == 4294967296 then lo, hi = 0, hi + 1 end
   local attempt = math.min(struct.unpack('<I4', sub(v, 59, 62)) + 1, 4294967295)
-  local n, p = byte(v, 87), 88
-  if n > 127 then n, p = n - 128 + 128 * byte(v, 88), 89 end
-  local from = p + n + 1 + #kind -- where the lease owner begins
+  local from = (#id > 127 and 89 or 88) + #id + 1 + #kind -- where the lease owner begins
   local o, skip = byte(v, from), 1
   if o > 127 then o, skip = o - 128 + 128 * byte(v, from + 1), 2 end
   local size = #owner < 128 and char(#owner) or char(#owner % 128 + 128, math.floor(#owner / 128))
-  return id, kind, sub(v, 1, 1) .. '\2' .. struct.pack('<I4I4', lo, hi) .. wanted_epoch .. token .. until_bytes .. token
+  return kind, sub(v, 1, 1) .. '\2' .. struct.pack('<I4I4', lo, hi) .. wanted_epoch .. token .. until_bytes .. token
     .. struct.pack('<I4', attempt) .. sub(v, 63, 70) .. struct.pack('<I8', now) .. ZERO8
-    .. sub(v, 87, from - 1) .. size .. owner .. sub(v, from + skip + o)
+    .. sub(v, 87, from - 1) .. size .. owner .. sub(v, from + skip + o, -9)
 end
 
 -- The earliest head of all places comes next; records of later epochs are passed
 -- over, a bounded number of them.
-local next_due, bytes, budget = 0, 0, limit + 1024
+local next_due, bytes, budget, taken = 0, 0, limit + 1024, {}
 while true do
   local s
   for _, c in ipairs(places) do
@@ -99,8 +97,7 @@ while true do
     if not v or member(v) ~= entry then
       call('ZREM', INDEX, entry) -- an entry without its record must not hide others
     else
-      v = sub(v, 1, -9)
-      local _, kind, new = leased(v)
+      local kind, new = leased(v, id)
       if less(wanted_epoch, sub(v, 11, 18)) or #new > largest then
         if next_due == 0 then next_due = due end
       elseif bytes + #new > most_bytes then
@@ -108,7 +105,7 @@ while true do
         break
       else
         bytes = bytes + #new
-        put(id, new, '\2' .. kind .. '\0' .. string.reverse(sub(until_bytes, 1, 6)) .. id, v, entry)
+        taken[#taken + 1] = {'\2' .. kind .. '\0' .. string.reverse(sub(until_bytes, 1, 6)) .. id, v}
         given[#given + 1], values[#values + 1] = id, new
       end
     end
@@ -116,6 +113,8 @@ while true do
   s.at = s.at + 1
   head(s)
 end
+expect(#taken)
+for i, t in ipairs(taken) do put(given[i], values[i], t[1], t[2]) end
 flush(tonumber(ARGV[2]))
 if #given > 0 and not repeated then call('SET', KEYS[6], cmsgpack.pack(given), 'PX', lease) end
 if ARGV[3] == '1' then touch() end

@@ -1,5 +1,5 @@
--- ARGV: guard, length of the feed, 1 to write in any case, then for each record:
--- id, record, index entry. Answer: one letter per record (a applied, r the store
+-- ARGV: guard, length of the feed, 1 to write in any case, payload of the feed if
+-- all are applied, then for each record: id, record, index entry. Answer: one letter per record (a applied, r the store
 -- holds it or a newer one).
 local no = refused()
 if no then return no end
@@ -17,24 +17,27 @@ local function newer(a, b)
   return false
 end
 
-local n = (#ARGV - 3) / 3
-if n > 0 then sweep(n + 16) end
-local ids, letters = {}, {}
-for i = 1, n do ids[i] = ARGV[3 * i + 1] end
-local held = n > 0 and call('HMGET', RECORDS, unpack(ids)) or {}
-local latest = {}
+local argv = ARGV
+local n = (#argv - 4) / 3
+local ids, letters, latest, held = {}, {}, {}, nil
+if n > 0 then
+  sweep(n + 16)
+  for i = 1, n do ids[i] = argv[3 * i + 2] end
+  held = call('HMGET', RECORDS, unpack(ids))
+end
+expect(n)
 for i = 1, n do
-  local id, new, entry = ids[i], ARGV[3 * i + 2], ARGV[3 * i + 3]
-  local first = latest[id] == nil and held[i] or nil
+  local id, new = ids[i], argv[3 * i + 3]
+  local first = not latest[id] and held[i] or nil
   local old = latest[id] or first and not expired(first) and first or nil
   if old and not newer(new, old) then
     letters[i] = 'r'
   else
-    put(id, new, entry, first, first and member(first))
+    put(id, new, argv[3 * i + 4], first)
     latest[id] = new
     letters[i] = 'a'
   end
 end
-flush(tonumber(ARGV[2]))
-if ARGV[3] == '1' then touch() end
+flush(tonumber(argv[2]), argv[4])
+if argv[3] == '1' then touch() end
 return answer('ok', table.concat(letters))

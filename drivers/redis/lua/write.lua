@@ -1,42 +1,77 @@
--- Changes of a call are collected by put and stored by flush, each kind of change
--- with one command.
-local pairs_of, added, removed, expiring, kept, feed = {}, {}, {}, {}, {}, {}
+-- Changes of a call are announced by expect, collected by put, and stored by
+-- flush, each kind of change with one command.
+local pairs_of, added, removed, told, expiring = {}, {}, {}, {}, nil
+local expected, count, filled, gone, after, suffix = 0, 0, 0, 0, 0, nil
 local place = {} -- id -> where it stands in pairs_of
 
--- put stores v, whose index entry is entry, in place of old (or nil), whose entry
--- was was. A value may be put in place of one put before in the same call.
-local function put(id, v, entry, old, was)
-  sequence = sequence + 1
-  local at = place[id]
-  if not at then
-    at = #pairs_of + 1
-    place[id] = at
-    pairs_of[at] = id
-    -- ZREM comes before ZADD, so an entry that stays may stand in both.
-    if old then removed[#removed + 1] = was end
-    kept[id] = old and sub(old, 79, 86) or ZERO8
-  end
-  pairs_of[at + 1] = v .. struct.pack('<I8', sequence)
-  added[at], added[at + 1] = 0, entry
-  feed[#feed + 1] = sub(v, 3, 18) .. char(math.floor(#entry / 256), #entry % 256) .. entry
-  expiring[id] = sub(v, 79, 86)
+-- expect announces n changes; all get the sequence that the call leaves behind.
+local function expect(n)
+  expected, after = n, sequence + n
+  suffix = struct.pack('<I8', after)
 end
 
-local function flush(feed_length)
-  if #pairs_of == 0 then return end
+-- replaced gives the index entry of an old value, from that of its successor:
+-- the kind stays.
+local function replaced(old, entry, id)
+  return sub(old, 2, 2) .. sub(entry, 2, -7 - #id) .. string.reverse(sub(old, 35, 40)) .. id
+end
+
+-- put stores v, whose index entry is entry, in place of old (or nil). A value may
+-- be put in place of one put before in the same call.
+local function put(id, v, entry, old)
+  local at = place[id]
+  if not at then
+    at = filled + 1
+    filled = filled + 2
+    place[id] = at
+    pairs_of[at] = id
+    added[at] = 0
+    -- ZREM comes before ZADD, so an entry that stays may stand in both.
+    if old then
+      gone = gone + 1
+      removed[gone] = replaced(old, entry, id)
+    end
+  end
+  pairs_of[at + 1] = v .. suffix
+  added[at + 1] = entry
+  count = count + 1
+  told[2 * count - 1], told[2 * count] = v, entry
+  local e = sub(v, 79, 86)
+  if e ~= ZERO8 or old and sub(old, 79, 86) ~= ZERO8 or expiring and expiring[id] then
+    expiring = expiring or {}
+    expiring[id] = e
+  end
+end
+
+-- payload is what the feed tells of the changes: see parseChanges.
+local function payload()
+  local parts = {}
+  for i = 1, count do
+    local v, entry = told[2 * i - 1], told[2 * i]
+    parts[i] = sub(v, 3, 18) .. char(math.floor(#entry / 256), #entry % 256) .. entry
+  end
+  return table.concat(parts)
+end
+
+-- flush stores it all; whole is the payload for the case that every change that was
+-- announced has been put.
+local function flush(feed_length, whole)
+  if count == 0 then return end
+  sequence = after
   call('HSET', RECORDS, unpack(pairs_of))
-  if #removed > 0 then call('ZREM', INDEX, unpack(removed)) end
+  if gone > 0 then call('ZREM', INDEX, unpack(removed)) end
   call('ZADD', INDEX, unpack(added))
-  for id, e in pairs(expiring) do
-    if e ~= kept[id] then
+  if expiring then
+    for id, e in pairs(expiring) do
       if e == ZERO8 then call('ZREM', EXPIRY, id) else call('ZADD', EXPIRY, number(e), id) end
     end
   end
   local floor = sequence - feed_length
   if floor > forgotten then forgotten = floor end
-  call('XADD', FEED, 'MINID', '~', string.format('%.0f-0', math.max(floor, 0)),
-    string.format('%.0f-0', sequence), 'b', struct.pack('<I8', now) .. table.concat(feed))
-  call('HSET', META, 'q', string.format('%.0f', sequence), 'f', string.format('%.0f', forgotten))
+  local last = string.format('%.0f', sequence)
+  call('XADD', FEED, 'MINID', '~', string.format('%.0f-0', math.max(floor, 0)), last .. '-0',
+    'b', struct.pack('<I8', now) .. (count == expected and whole or payload()))
+  call('HSET', META, 'q', last, 'f', string.format('%.0f', forgotten))
 end
 
 -- touch makes the connection have written something, so that WAIT and WAITAOF
