@@ -214,6 +214,29 @@ func TestChanges(t *testing.T) {
 	require.Error(t, <-ended)
 }
 
+// early is a context whose end the other side sees before this one does, as when
+// two timers of the same deadline go off one after the other.
+type early struct {
+	context.Context
+	deadline time.Time
+}
+
+func (e early) Deadline() (time.Time, bool) { return e.deadline, true }
+
+func TestChangesToldToEndByTheOtherTimer(t *testing.T) {
+	t.Parallel()
+	client := wiretest.InMemory(t, &stub{changes: func(ctx context.Context, _ driver.ChangesRequest, _ func(driver.ChangeBatch) error) error {
+		<-ctx.Done()
+		return driver.ContextError(ctx, false)
+	}})
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	err := client.Changes(early{ctx, time.Now().Add(20 * time.Millisecond)}, driver.ChangesRequest{}, nil)
+	require.ErrorIs(t, err, driver.Unavailable)
+	require.ErrorIs(t, err, context.DeadlineExceeded)
+	require.NoError(t, ctx.Err())
+}
+
 // A consumer that does not read holds the store back.
 func TestSlowConsumerOfChanges(t *testing.T) {
 	t.Parallel()

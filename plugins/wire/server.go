@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/status"
 
 	"github.com/understudy-dev/understudy/driver"
 	wirev1 "github.com/understudy-dev/understudy/plugins/wire/v1"
@@ -189,8 +190,11 @@ func (s *Server) Changes(in *wirev1.ChangesRequest, stream grpc.ServerStreamingS
 	defer context.AfterFunc(s.life, cancel)()
 
 	err := s.changes(ctx, in, stream)
-	if err == nil || stream.Context().Err() != nil {
-		return nil // there is nothing to say, or nobody to hear it
+	if err == nil {
+		return nil
+	}
+	if ended := stream.Context().Err(); ended != nil { // a message would not go out; the other end may not know yet
+		return status.FromContextError(ended).Err()
 	}
 	return stream.Send(&wirev1.ChangesResponse{Error: toError(err)})
 }
