@@ -66,7 +66,9 @@ func commitAll(b *testing.B, s driver.Store, reqs []driver.CommitRequest) time.D
 	})
 }
 
-func perSecond(d time.Duration, batches int) float64 { return float64(batches*benchBatch) / d.Seconds() }
+func perSecond(d time.Duration, batches int) float64 {
+	return float64(batches*benchBatch) / d.Seconds()
+}
 
 // bare has the commands of a commit of new workflows and no decision.
 var bare = rueidis.NewLuaScript(`#!lua

@@ -5,6 +5,7 @@ package redis_test
 import (
 	"encoding/json"
 	"errors"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -26,19 +27,26 @@ import (
 func TestContractStandalone(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t, redistest.Options{})
-	runContract(t, installation{server.Config(t, nil), 1, func(contracttest.T, string) *redistest.Server { return server }})
+	runContract(t, installation{server.Config(t, unhurried(nil)), 1, func(contracttest.T, string) *redistest.Server { return server }})
 }
 
 func TestContractSentinel(t *testing.T) {
 	t.Parallel()
 	watched := redistest.StartWatched(t, redistest.Options{})
-	runContract(t, installation{watched.Config(t, nil), 1, func(contracttest.T, string) *redistest.Server { return watched.Servers[0] }})
+	runContract(t, installation{watched.Config(t, unhurried(nil)), 1, func(contracttest.T, string) *redistest.Server { return watched.Servers[0] }})
 }
 
 func TestContractCluster(t *testing.T) {
 	t.Parallel()
 	cluster := redistest.StartCluster(t, redistest.Options{})
-	runContract(t, installation{cluster.Config(t, map[string]any{"shards": 4}), 4, func(t contracttest.T, key string) *redistest.Server { return cluster.Owner(t, key) }})
+	runContract(t, installation{cluster.Config(t, unhurried(map[string]any{"shards": 4})), 4, func(t contracttest.T, key string) *redistest.Server { return cluster.Owner(t, key) }})
+}
+
+// unhurried adds time limits for a machine that does much else.
+func unhurried(changes map[string]any) map[string]any {
+	c := map[string]any{"dial_timeout": "10s", "response_timeout": "10s"}
+	maps.Copy(c, changes)
+	return c
 }
 
 // installation is what the suite runs on.

@@ -24,7 +24,7 @@ func (s *Store) Commit(ctx context.Context, req driver.CommitRequest) (driver.Co
 	b.check = req.ValidateAt
 	b.args = func(args []string, i int) []string {
 		t := &req.Transitions[i]
-		return append(args, t.Record.ID, base(t), encode(&t.Record), indexEntry(&t.Record))
+		return append(args, t.Record.ID, base(t), encode(&t.Record, t.Record.Revision == 1), indexEntry(&t.Record))
 	}
 	b.record = func(i int) *driver.Record { return &req.Transitions[i].Record }
 	b.refused = func(i int, stored *driver.Record) error {
@@ -48,7 +48,7 @@ func (s *Store) Merge(ctx context.Context, req driver.MergeRequest) (driver.Merg
 	b.record = func(i int) *driver.Record { return &req.Records[i] }
 	b.args = func(args []string, i int) []string {
 		r := &req.Records[i]
-		return append(args, r.ID, encode(r), indexEntry(r))
+		return append(args, r.ID, encode(r, false), indexEntry(r))
 	}
 	b.refused = func(i int, _ *driver.Record) error { return misread("record %d was refused", i) }
 	receipt, verdicts, err := s.mutate(ctx, b)
@@ -258,9 +258,14 @@ func add(r driver.Receipt, a answer) driver.Receipt {
 	return r
 }
 
-// encode returns the stored form of a record.
-func encode(r *driver.Record) string {
-	return rueidis.BinaryString(driver.AppendRecord(make([]byte, 0, driver.EncodedSize(r)), r))
+// encode returns the encoding of a record; complete adds the zeros that end the
+// value of a record that was never changed.
+func encode(r *driver.Record, complete bool) string {
+	b := driver.AppendRecord(make([]byte, 0, driver.EncodedSize(r)+suffixBytes), r)
+	if complete {
+		b = append(b, make([]byte, suffixBytes)...)
+	}
+	return rueidis.BinaryString(b)
 }
 
 // decode reads a record that a script sent.

@@ -1,13 +1,14 @@
 -- ARGV: guard, length of the feed, 1 to write in any case, payload of the feed if
 -- all are applied, then for each transition: id, revision and token of the base
--- (empty for the first revision), record, index entry. Answer: one letter per
+-- (empty for a first revision), record (with the zeros if it is a first revision),
+-- index entry. Answer: one letter per
 -- transition (a applied, r repeat, n not found, c another is stored) and the values
 -- stored for each c.
 local no = refused()
 if no then return no end
 local argv = ARGV
 local n = (#argv - 4) / 4
-local ids, letters, stored, latest, held = {}, {}, {}, {}, nil
+local ids, letters, stored, latest, complete, held = {}, {}, {}, {}, {}, nil
 if n > 0 then
   sweep(n + 16)
   for i = 1, n do ids[i] = argv[4 * i + 1] end
@@ -29,10 +30,10 @@ for i = 1, n do
     letter = 'a'
   end
   if letter == 'a' then
-    put(id, new, argv[4 * i + 4], first)
-    latest[id] = new
+    put(id, new, argv[4 * i + 4], first, base == '')
+    latest[id], complete[id] = new, base == ''
   elseif letter == 'c' then
-    stored[#stored + 1] = latest[id] or sub(live, 1, -9)
+    stored[#stored + 1] = latest[id] and not complete[id] and live or sub(live, 1, -9)
   end
   letters[i] = letter
 end

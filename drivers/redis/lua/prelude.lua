@@ -8,7 +8,8 @@ local ZERO8 = string.rep('\0', 8)
 -- Byte positions in an encoded record, from 1.
 -- status 2 | revision 3-10 | epoch 11-18 | token 19-34 | due 35-42 | lease 43-58
 -- attempt 59-62 | created 63-70 | updated 71-78 | expires 79-86 | variable part 87-
--- A stored value is an encoded record followed by the sequence of its last change.
+-- A stored value is an encoded record followed by the sequence (8 bytes) of its
+-- last change, or by zeros if it was never changed.
 
 local now
 do

@@ -17,8 +17,9 @@ local function replaced(old, entry, id)
 end
 
 -- put stores v, whose index entry is entry, in place of old (or nil). A value may
--- be put in place of one put before in the same call.
-local function put(id, v, entry, old)
+-- be put in place of one put before in the same call. complete: v is a first
+-- revision and has its zeros already; joining strings is what costs most here.
+local function put(id, v, entry, old, complete)
   local at = place[id]
   if not at then
     at = filled + 1
@@ -32,7 +33,12 @@ local function put(id, v, entry, old)
       removed[gone] = replaced(old, entry, id)
     end
   end
-  pairs_of[at + 1] = v .. suffix
+  if not complete then
+    v = v .. suffix
+  elseif old then
+    v = sub(v, 1, -9) .. suffix
+  end
+  pairs_of[at + 1] = v
   added[at + 1] = entry
   count = count + 1
   told[2 * count - 1], told[2 * count] = v, entry
