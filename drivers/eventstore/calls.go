@@ -24,7 +24,11 @@ func (h *handle) within(caller context.Context, call func(ctx context.Context, s
 	ctx, cancel := context.WithTimeout(caller, time.Duration(h.config.CallTimeout))
 	defer cancel()
 	defer h.watch(s)()
-	return call(ctx, s)
+	if err := call(ctx, s); err != nil {
+		return err
+	}
+	s.hear()
+	return nil
 }
 
 // expectation is the revision that an append wants to find.
@@ -163,7 +167,7 @@ func (p *page) take(resp *streams.ReadResp) {
 	}
 }
 
-// errTombstoned and the like are recognised by their class.
+// lost is the error of a journal that is not the one that was followed.
 func lost(format string, args ...any) error {
 	return &driver.Error{Class: driver.Lost, Detail: fmt.Sprintf(format, args...)}
 }

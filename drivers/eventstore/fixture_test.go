@@ -6,6 +6,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -19,6 +21,9 @@ import (
 
 // patience is how long tests wait for what has to happen.
 const patience = 20 * time.Second
+
+// calm are the settings for tests in which the server is only busy.
+func calm(addresses ...string) settings { return settings{"hosts": addresses} }
 
 // store is an open store as a test uses it.
 type store struct {
@@ -148,7 +153,7 @@ func (s store) callers(ctx context.Context, n int, limit time.Duration, name str
 }
 
 // one makes a call and checks how long it takes.
-func (s store) one(parent context.Context, limit time.Duration, id string) (driver.Transition, error, time.Duration) {
+func (s store) one(parent context.Context, limit time.Duration, id string) (driver.Transition, time.Duration, error) {
 	tr := newStart(s.t, id, []byte("input"))
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(parent), limit)
 	defer cancel()
@@ -162,10 +167,10 @@ func (s store) one(parent context.Context, limit time.Duration, id string) (driv
 		case <-time.After(2 * time.Millisecond):
 		}
 	}
-	return tr, err, over
+	return tr, over, err
 }
 
-func (a *answers) note(tr driver.Transition, err error, over time.Duration) {
+func (a *answers) note(tr driver.Transition, over time.Duration, err error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if over > 100*time.Millisecond {
@@ -205,4 +210,19 @@ func (a *answers) settle(s store) {
 		require.NoError(s.t, s.commit(ctx, tr), "a repeat of an unknown outcome: %s", tr.Record.ID)
 		cancel()
 	}
+}
+
+// isLost tells a caller that has seen the marks to be told that they are lost.
+func (s store) isLost(seen driver.Marks) error {
+	ctx, cancel := context.WithTimeout(s.t.Context(), limit)
+	defer cancel()
+	_, err := s.Get(ctx, driver.GetRequest{Seen: seen, IDs: []string{"any"}})
+	if driver.ClassOf(err) != driver.Lost {
+		return fmt.Errorf("want lost, got %w", errors.Join(errors.New("an answer"), err))
+	}
+	return nil
+}
+
+func containsAny(text string, parts ...string) bool {
+	return slices.ContainsFunc(parts, func(part string) bool { return strings.Contains(text, part) })
 }

@@ -104,6 +104,7 @@ func (f *follower) run(caller context.Context, emit func(journal.Position, []jou
 				broken = err
 				return
 			}
+			s.hear()
 			if e := resp.GetEvent().GetEvent(); e != nil {
 				received <- e
 			}

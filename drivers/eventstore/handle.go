@@ -7,6 +7,7 @@ import (
 	"errors"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	features "github.com/EventStore/EventStore-Client-Go/v4/protos/serverfeatures"
@@ -52,9 +53,12 @@ type session struct {
 	streams  streams.StreamsClient
 	features features.ServerFeaturesClient
 
-	mu       sync.Mutex
-	checking bool
+	heard    atomic.Int64 // when the server was last heard, in nanoseconds since 1970
+	checking atomic.Bool
 }
+
+// hear notes that the server is alive.
+func (s *session) hear() { s.heard.Store(time.Now().UnixNano()) }
 
 // search is a look for the leader that callers share.
 type search struct {
@@ -187,27 +191,23 @@ func (h *handle) watch(s *session) (stop func()) {
 	}
 }
 
-// check gives a session up unless its server answers in time. Checks of one
-// session are made one at a time.
+// check gives a session up unless its server answers in time, or is heard on
+// another call meanwhile. Checks of one session are made one at a time.
 func (h *handle) check(s *session) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if h.closed || s.checking || h.session != s {
+	if h.closed || h.session != s || !s.checking.CompareAndSwap(false, true) {
 		return
 	}
-	s.checking = true
 	h.wg.Go(func() {
+		defer s.checking.Store(false)
+		began := time.Now()
 		ctx, cancel := context.WithTimeout(h.ctx, time.Duration(h.config.ResponseTimeout))
 		defer cancel()
 		_, err := s.features.GetSupportedMethods(ctx, &shared.Empty{})
-		if err != nil && ctx.Err() != nil && h.ctx.Err() == nil {
+		if err != nil && ctx.Err() != nil && h.ctx.Err() == nil && s.heard.Load() < began.UnixNano() {
 			h.discard(s, &driver.Error{Class: driver.Unavailable, Detail: "the server at " + s.address + " does not answer"})
 		}
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		s.checking = false
 	})
 }
 

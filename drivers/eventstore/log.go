@@ -83,6 +83,9 @@ func (l *log) Bounds(ctx context.Context) (first, end journal.Position, err erro
 		end = journal.Position(last.events[0].GetStreamRevision()) + 1
 	case last.known:
 		end, empty = journal.Position(last.last)+1, true
+		if err := l.refuseRetention(ctx, end); err != nil {
+			return 0, 0, err
+		}
 	case last.missing:
 		empty = true
 		if end, err = l.deleted(ctx); err != nil {

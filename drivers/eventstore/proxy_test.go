@@ -174,7 +174,13 @@ type process struct {
 
 func launch(t testing.TB) *process {
 	t.Helper()
-	p := &process{t: t, address: "127.0.0.1:0", data: t.TempDir()}
+	return launchOn(t, t.TempDir())
+}
+
+// launchOn runs a server on a data directory.
+func launchOn(t testing.TB, data string) *process {
+	t.Helper()
+	p := &process{t: t, address: "127.0.0.1:0", data: data}
 	p.start()
 	t.Cleanup(p.kill)
 	return p

@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package eventstore_test
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/understudy-dev/understudy/driver"
+	"github.com/understudy-dev/understudy/drivers/eventstore/devserver"
+)
+
+// tlsServer has the user understudy beside the administrator.
+func tlsServer(t testing.TB) (*devserver.Server, settings, operator) {
+	t.Helper()
+	server := start(t, devserver.Options{TLS: true, Users: append(devserver.DefaultUsers(), devserver.User{Name: "understudy", Password: "s3cret"})})
+	ca := caFile(t, server)
+	admin := newOperator(t, fmt.Sprintf("esdb://admin:changeit@%s?tls=true&tlsCAFile=%s", server.Addresses()[0], ca))
+	return server, settings{"hosts": server.Addresses(), "tls": settings{"ca": ca}, "username": "understudy", "password": "s3cret"}, admin
+}
+
+func TestAccessOfAnOrdinaryUser(t *testing.T) {
+	t.Parallel()
+	_, s, _ := tlsServer(t)
+	opened := open(t, s).ready()
+	opened.put("a")
+	probe := opened.probe()
+	require.True(t, probe.Healthy())
+	require.Empty(t, probe.Warnings)
+	d, err := opened.Describe(t.Context(), driver.DescribeRequest{})
+	require.NoError(t, err)
+	require.Equal(t, driver.TLS, d.Protection)
+}
+
+// denied waits until the store says so, and why.
+func denied(t *testing.T, s store, why string) {
+	t.Helper()
+	eventually(t, patience, func() error {
+		err := s.try(limit)
+		if err == nil || !strings.Contains(err.Error(), why) || strings.Contains(err.Error(), "s3cret") {
+			return fmt.Errorf("want denied because %q, got %w", why, err)
+		}
+		return nil
+	})
+}
+
+func TestAccessWithAWrongPassword(t *testing.T) {
+	t.Parallel()
+	_, s, _ := tlsServer(t)
+	file := filepath.Join(t.TempDir(), "password")
+	require.NoError(t, os.WriteFile(file, []byte("guess\n"), 0o600))
+	delete(s, "password")
+	s["password_file"] = file
+	opened := open(t, s)
+	denied(t, opened, "the user or the password is wrong")
+	require.NoError(t, os.WriteFile(file, []byte("s3cret\n"), 0o600))
+	eventually(t, patience, func() error { return opened.try(back) }) // the file is read anew
+	require.NoError(t, os.Remove(file))
+	denied(t, open(t, s), "password_file")
+}
+
+func TestAccessWithoutCredentials(t *testing.T) {
+	t.Parallel()
+	_, s, _ := tlsServer(t)
+	delete(s, "username")
+	delete(s, "password")
+	denied(t, open(t, s), "the user lacks a right on the journal stream")
+}
+
+func TestAccessByTheListOfTheStream(t *testing.T) {
+	t.Parallel()
+	_, s, admin := tlsServer(t)
+	const mine = `"$r":"understudy","$w":"understudy","$mr":"understudy"`
+	admin.setMetadata(`{"$acl":{"$r":"$admins","$w":"$admins","$d":"$admins","$mr":"$admins","$mw":"$admins"}}`)
+	denied(t, open(t, s), "the user lacks a right on the journal stream")
+	admin.setMetadata(`{"$acl":{` + mine + `,"$mw":"$admins"}}`)
+	opened := open(t, s).ready()
+	opened.put("a")
+	warnings := opened.probe().Warnings
+	require.Len(t, warnings, 1)
+	require.Equal(t, "journal-metadata", warnings[0].Code)
+	admin.setMetadata(`{"$acl":{` + mine + `,"$mw":"understudy"}}`)
+	require.Empty(t, opened.probe().Warnings)
+}
+
+func TestAccessOfAnUnknownAuthority(t *testing.T) {
+	t.Parallel()
+	server, s, _ := tlsServer(t)
+	s["tls"] = settings{"ca": caFile(t, start(t, devserver.Options{TLS: true}))}
+	denied(t, open(t, s), "certificate")
+	s["tls"] = settings{"ca": filepath.Join(t.TempDir(), "none.pem")}
+	denied(t, open(t, s), "cannot use the file in tls.ca")
+	noPEM := filepath.Join(t.TempDir(), "no.pem")
+	require.NoError(t, os.WriteFile(noPEM, []byte("nothing"), 0o600))
+	s["tls"] = settings{"ca": noPEM}
+	denied(t, open(t, s), "holds no certificate")
+	s["tls"] = settings{"ca": caFile(t, server), "server_name": "es.example.org"}
+	denied(t, open(t, s), "es.example.org")
+	s["tls"] = settings{"ca": caFile(t, server), "certificate": noPEM, "key": noPEM}
+	denied(t, open(t, s), "tls.certificate and tls.key")
+}
+
+// TestAccessInPlainText: a server with TLS is not spoken to in plain text, and the
+// other way round.
+func TestAccessInPlainText(t *testing.T) {
+	t.Parallel()
+	server, s, _ := tlsServer(t)
+	denied(t, open(t, settings{"hosts": server.Addresses()}), "no answer")
+	s["hosts"] = start(t, devserver.Options{}).Addresses()
+	denied(t, open(t, s), "handshake")
+}

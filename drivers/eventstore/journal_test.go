@@ -1,0 +1,397 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package eventstore_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/EventStore/EventStore-Client-Go/v4/esdb"
+	"github.com/google/uuid"
+	"github.com/stretchr/testify/require"
+
+	"github.com/understudy-dev/understudy/driver"
+	"github.com/understudy-dev/understudy/drivers/eventstore"
+	"github.com/understudy-dev/understudy/drivers/eventstore/devserver"
+	"github.com/understudy-dev/understudy/drivers/journal"
+)
+
+func TestJournalReadsWell(t *testing.T) {
+	t.Parallel()
+	server := start(t, devserver.Options{})
+	s := open(t, calm(server.Addresses()...)).ready()
+	s.put("call-7")
+	resp, err := s.Claim(t.Context(), driver.ClaimRequest{Owner: "host-1", Token: driver.NewToken(), Kinds: []string{"call"}, Limit: 1, Lease: time.Hour})
+	require.NoError(t, err)
+	held := resp.Records[0]
+	saved, err := driver.Save(driver.Stamp{Token: driver.NewToken(), Now: time.Now(), Lease: held.Lease.Token}, held, "archived", []byte("\x00raw"), time.Now().Add(time.Hour))
+	require.NoError(t, err)
+	require.NoError(t, s.commit(t.Context(), saved))
+	other := newStart(t, "call-8", nil)
+	merged, err := s.Merge(t.Context(), driver.MergeRequest{Records: []driver.Record{other.Record}})
+	require.NoError(t, err)
+	require.NoError(t, merged.Verdicts[0].Err)
+
+	events := newOperator(t, server.URL()).events(journalStream)
+	var types, workflows []string
+	for _, e := range events {
+		var m struct {
+			ID string `json:"$correlationId"`
+		}
+		require.NoError(t, json.Unmarshal(e.UserMetadata, &m))
+		require.Equal(t, "application/json", e.ContentType)
+		types, workflows = append(types, e.EventType), append(workflows, m.ID)
+	}
+	require.Equal(t, []string{"JournalCreated", "WorkflowStarted", "WorkflowClaimed", "SavePointReached", "MirroredWorkflowStarted"}, types)
+	require.Equal(t, []string{"", "call-7", "call-7", "call-7", "call-8"}, workflows)
+	var started, save struct {
+		Input  map[string]string `json:"input"`
+		Step   string            `json:"step"`
+		State  *json.RawMessage  `json:"state"`
+		Base64 []byte            `json:"stateBase64"`
+	}
+	require.NoError(t, json.Unmarshal(events[1].Data, &started))
+	require.Equal(t, map[string]string{"of": "call-7"}, started.Input)
+	require.NoError(t, json.Unmarshal(events[3].Data, &save))
+	require.Equal(t, "archived", save.Step)
+	require.Nil(t, save.State)
+	require.Equal(t, []byte("\x00raw"), save.Base64)
+	require.Nil(t, save.Input, "what never changes is not repeated")
+	require.Equal(t, []byte(`{"of":"call-7"}`), s.get("call-7").Input, "and is there all the same")
+}
+
+// TestJournalTakesFreshIDs: EventStoreDB takes an id that it knows for a repeat.
+func TestJournalTakesFreshIDs(t *testing.T) {
+	t.Parallel()
+	server := start(t, devserver.Options{WriteTimeout: 50 * time.Millisecond})
+	s := open(t, calm(server.Addresses()...)).ready()
+	require.NoError(t, server.SetFaults(devserver.Faults{CommitTimeout: devserver.CommitTimeoutLost, Every: 3}))
+	a := &answers{}
+	for i := range 30 {
+		a.note(s.one(t.Context(), 2*time.Second, fmt.Sprint("id-", i)))
+	}
+	require.NoError(t, server.SetFaults(devserver.Faults{}))
+	require.NotEmpty(t, a.unknown)
+	a.settle(s)
+	seen := map[uuid.UUID]bool{}
+	for _, e := range newOperator(t, server.URL()).events(journalStream) {
+		require.False(t, seen[e.EventID], "id %s twice", e.EventID)
+		seen[e.EventID] = true
+	}
+	require.Greater(t, len(seen), 30)
+}
+
+// TestCommitTimeouts: the server answers Aborted and may have written all the same.
+func TestCommitTimeouts(t *testing.T) {
+	t.Parallel()
+	server := start(t, devserver.Options{WriteTimeout: 50 * time.Millisecond})
+	s := open(t, calm(server.Addresses()...)).ready()
+	require.NoError(t, server.SetFaults(devserver.Faults{CommitTimeout: devserver.CommitTimeoutWritten}))
+	s.put("written") // the journal shows that it was
+	require.NoError(t, server.SetFaults(devserver.Faults{CommitTimeout: devserver.CommitTimeoutLost}))
+	tr := newStart(t, "lost", nil)
+	require.ErrorIs(t, s.commit(t.Context(), tr), driver.Unknown)
+	require.NoError(t, server.SetFaults(devserver.Faults{}))
+	require.Nil(t, s.get("lost"))
+	require.NoError(t, s.commit(t.Context(), tr), "it can be repeated")
+}
+
+func TestJournalOnEightHostsIsOne(t *testing.T) {
+	t.Parallel()
+	server := start(t, devserver.Options{})
+	const hosts, rounds = 8, 30
+	stores := make([]store, hosts)
+	for i := range stores {
+		stores[i] = open(t, calm(server.Addresses()...), func(o *eventstore.Options) { o.Slack, o.Tidy = 100, 10*time.Millisecond }).ready()
+	}
+	var wg sync.WaitGroup
+	for h, s := range stores {
+		wg.Go(func() {
+			for i := range rounds {
+				var ts []driver.Transition
+				for j := range 16 {
+					ts = append(ts, newStart(t, fmt.Sprintf("w-%d-%d", i, j), []byte{byte(h)})) // all hosts want the same ids
+				}
+				if _, err := s.Commit(t.Context(), driver.CommitRequest{Transitions: ts}); err != nil {
+					t.Errorf("commit: %v", err)
+				}
+				if _, err := s.Claim(t.Context(), driver.ClaimRequest{Owner: fmt.Sprint("host-", h), Token: driver.NewToken(), Kinds: []string{"call"}, Limit: 3, Lease: time.Hour}); err != nil {
+					t.Errorf("claim: %v", err)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	late := open(t, calm(server.Addresses()...)).ready()
+	eventually(t, patience, func() error {
+		at, want := stores[0].Digest()
+		for _, s := range append(stores[1:], late) {
+			if pos, got := s.Digest(); pos != at || got != want {
+				return fmt.Errorf("a replica is at %d with %.8s, another at %d with %.8s", pos, got, at, want)
+			}
+		}
+		return nil
+	})
+}
+
+func TestTruncationKeepsTheOperatorsMetadata(t *testing.T) {
+	t.Parallel()
+	server := start(t, devserver.Options{})
+	o := newOperator(t, server.URL())
+	s := open(t, calm(server.Addresses()...), func(o *eventstore.Options) { o.Slack, o.Tidy = 1, time.Millisecond }).ready()
+	o.setMetadata(`{"$acl":{"$r":"$all"},"$cacheControl":12,"owner":{"team":"voice","since":1.50},"$tb":0}`)
+	r := s.put("kept")
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	// Compaction begins beyond the journal's window.
+	var wg sync.WaitGroup
+	for range 4 {
+		wg.Go(func() {
+			for ctx.Err() == nil {
+				if _, err := s.Commit(ctx, driver.CommitRequest{Transitions: repeats(r, driver.MaxBatch)}); err != nil && ctx.Err() == nil {
+					t.Errorf("commit: %v", err)
+				}
+			}
+		})
+	}
+	eventually(t, patience, func() error {
+		if tb, _ := o.metadata()["$tb"].(float64); tb == 0 {
+			return errors.New("not truncated yet")
+		}
+		return nil
+	})
+	cancel()
+	wg.Wait()
+	m := o.metadata()
+	require.Equal(t, map[string]any{"$r": "$all"}, m["$acl"])
+	require.Equal(t, map[string]any{"team": "voice", "since": 1.5}, m["owner"])
+	require.Equal(t, 12.0, m["$cacheControl"]) //nolint:testifylint // as it was written
+	late := open(t, calm(server.Addresses()...)).ready()
+	require.True(t, driver.Equal(&r, late.get("kept")))
+}
+
+// repeats are transitions that change nothing and take up room.
+func repeats(r driver.Record, n int) []driver.Transition {
+	ts := make([]driver.Transition, n)
+	for i := range ts {
+		ts[i] = driver.Transition{Record: r}
+	}
+	return ts
+}
+
+func TestTruncationIsNeverLowered(t *testing.T) {
+	t.Parallel()
+	server := start(t, devserver.Options{})
+	o := newOperator(t, server.URL())
+	l := eventstore.NewLog(t, server.Addresses()[0], journalStream)
+	for range 10 {
+		o.append(journalStream, "Anything", "{}")
+	}
+	require.NoError(t, l.Truncate(t.Context(), 5))
+	require.NoError(t, l.Truncate(t.Context(), 3))
+	require.InDelta(t, 5, o.metadata()["$tb"], 0)
+	o.setMetadata(`{"$tb":5,"n":0}`)
+	var wg sync.WaitGroup
+	for i := range 4 { // several hosts at once
+		wg.Go(func() {
+			if err := l.Truncate(t.Context(), journal.Position(6+i%2)); err != nil {
+				t.Errorf("truncate: %v", err)
+			}
+		})
+	}
+	wg.Wait()
+	require.Equal(t, map[string]any{"$tb": 7.0, "n": 0.0}, o.metadata())
+	o.append("$$"+journalStream, "$metadata", `no JSON`)
+	require.NoError(t, l.Truncate(t.Context(), 8))
+	require.Equal(t, map[string]any{"$tb": 8.0}, o.metadata())
+	first, end, err := l.Bounds(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, []journal.Position{8, 10}, []journal.Position{first, end})
+}
+
+func TestRetentionOfTheJournalIsRefused(t *testing.T) {
+	t.Parallel()
+	for _, setting := range []string{`{"$maxCount":5}`, `{"$maxAge":60}`, `{"$tb":100000}`} {
+		server := start(t, devserver.Options{})
+		o := newOperator(t, server.URL())
+		running := open(t, calm(server.Addresses()...)).ready()
+		running.put("a")
+		o.setMetadata(setting)
+		eventually(t, patience, func() error {
+			resp, err := running.Probe(t.Context(), driver.ProbeRequest{})
+			for _, p := range resp.Problems {
+				err = errors.Join(err, errors.New(p.Code+": "+p.Text))
+			}
+			if err == nil || !containsAny(err.Error(), "$maxCount", "$maxAge", "$tb 100000") {
+				return fmt.Errorf("no reason: %w", errors.Join(errors.New("probed"), err))
+			}
+			return nil
+		})
+		fresh := open(t, calm(server.Addresses()...))
+		eventually(t, patience, func() error {
+			if err := fresh.try(limit); !errors.Is(err, driver.Unavailable) || driver.ClassOf(err) != driver.Unavailable {
+				return fmt.Errorf("not refused: %w", err)
+			} else if detail := err.Error(); !containsAny(detail, "$maxCount", "$maxAge", "$tb 100000") {
+				return fmt.Errorf("no reason: %w", err)
+			}
+			return nil
+		})
+		o.setMetadata(`{}`)
+		eventually(t, patience, func() error { return fresh.try(back) })
+		require.NotNil(t, fresh.get("a"))
+		require.NotNil(t, running.get("a"))
+	}
+}
+
+func TestJournalThatWasDeletedIsLost(t *testing.T) {
+	t.Parallel()
+	server := start(t, devserver.Options{})
+	o := newOperator(t, server.URL())
+	s := open(t, calm(server.Addresses()...)).ready()
+	s.put("a")
+	seen := s.probe().Marks
+	_, err := o.client.DeleteStream(t.Context(), journalStream, esdb.DeleteStreamOptions{})
+	require.NoError(t, err)
+	eventually(t, patience, func() error { return s.isLost(seen) })
+	require.Nil(t, s.get("a"))
+	s.put("b") // it can be used again
+	late := open(t, calm(server.Addresses()...)).ready()
+	require.NotNil(t, late.get("b"))
+
+	_, err = o.client.TombstoneStream(t.Context(), journalStream, esdb.TombstoneStreamOptions{})
+	require.NoError(t, err)
+	eventually(t, patience, func() error {
+		if err := s.try(limit); err == nil {
+			return errors.New("it still serves")
+		}
+		return nil
+	})
+	eventually(t, patience, func() error {
+		if err := s.try(limit); err == nil || !containsAny(err.Error(), "tombstoned") {
+			return fmt.Errorf("no reason: %w", err)
+		}
+		return nil
+	})
+}
+
+func TestJournalThatWasTruncatedBySomebodyElse(t *testing.T) {
+	t.Parallel()
+	server := start(t, devserver.Options{})
+	o := newOperator(t, server.URL())
+	s := open(t, calm(server.Addresses()...)).ready()
+	for i := range 5 {
+		s.put(fmt.Sprint("w-", i))
+	}
+	o.setMetadata(`{"$tb":4}`)
+	late := open(t, calm(server.Addresses()...))
+	eventually(t, patience, func() error {
+		if err := late.try(limit); err == nil || !containsAny(err.Error(), "records are missing") {
+			return fmt.Errorf("not noticed: %w", err)
+		}
+		return nil
+	})
+	require.NotNil(t, s.get("w-0"), "who knows them goes on")
+}
+
+// TestBackupIsLost brings the server back with the data of an earlier day, at the
+// same address.
+func TestBackupIsLost(t *testing.T) {
+	t.Parallel()
+	for name, after := range map[string]int{"shorter": 0, "as long": 3, "longer": 10} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			server := launch(t)
+			s := open(t, calm(server.address)).ready()
+			s.put("a")
+			server.kill()
+			backup := t.TempDir()
+			require.NoError(t, os.CopyFS(backup, os.DirFS(server.data)))
+			server.start()
+			eventually(t, patience, func() error { return s.try(back) })
+			for i := range 3 {
+				s.put(fmt.Sprint("later-", i))
+			}
+			seen := s.probe().Marks
+			server.kill()
+			server.data = backup
+			other := launchOn(t, filepath.Clean(backup))
+			for i := range after { // others went on from the backup
+				open(t, calm(other.address)).ready().put(fmt.Sprint("other-", i))
+			}
+			other.kill()
+			server.start()
+			eventually(t, patience, func() error { return s.isLost(seen) })
+			eventually(t, patience, func() error { return s.try(back) })
+			require.NotNil(t, s.get("a"))
+			require.Nil(t, s.get("later-0"))
+		})
+	}
+}
+
+func TestForeignEventsDoNoHarm(t *testing.T) {
+	t.Parallel()
+	server := start(t, devserver.Options{})
+	o := newOperator(t, server.URL())
+	s := open(t, calm(server.Addresses()...)).ready()
+	s.put("a")
+	o.append(journalStream, "Greeting", `{"hello":"world"}`)
+	o.append(journalStream, "Greeting", `no JSON`)
+	s.put("b")
+	late := open(t, calm(server.Addresses()...)).ready()
+	for _, s := range []store{s, late} {
+		require.NotNil(t, s.get("a"))
+		require.NotNil(t, s.get("b"))
+		warnings := s.probe().Warnings
+		require.Len(t, warnings, 1)
+		require.Equal(t, "foreign-events", warnings[0].Code)
+	}
+}
+
+func TestReplayReportsProgress(t *testing.T) {
+	t.Parallel()
+	server := start(t, devserver.Options{})
+	s := open(t, calm(server.Addresses()...)).ready()
+	var ts []driver.Transition
+	for i := range driver.MaxBatch {
+		ts = append(ts, newStart(t, fmt.Sprint("w-", i), make([]byte, 4000)))
+	}
+	_, err := s.Commit(t.Context(), driver.CommitRequest{Transitions: ts})
+	require.NoError(t, err)
+	p := newProxy(t, server.Addresses()[0])
+	p.set(func() { p.down, p.holdAtZero = 200<<10, true })
+	slow := settings{"hosts": []string{p.address()}, "response_timeout": "10s"}
+	late := open(t, slow)
+	eventually(t, patience, func() error {
+		if err := late.try(limit); driver.ClassOf(err) != driver.Unavailable || !containsAny(err.Error(), "of 257 events") {
+			return fmt.Errorf("no progress: %w", err)
+		}
+		return nil
+	})
+	p.set(func() { p.down, p.held, p.holdAtZero = -1, false, false })
+	late.ready()
+	require.NotNil(t, late.get("w-255"))
+}
+
+func TestProbeDescribesTheServer(t *testing.T) {
+	t.Parallel()
+	server := start(t, devserver.Options{})
+	s := open(t, calm(server.Addresses()...)).ready()
+	s.put("a")
+	first := s.probe()
+	require.True(t, first.Healthy())
+	require.Equal(t, "leader", first.Role)
+	require.Equal(t, devserver.Version, first.Details["version"])
+	require.Equal(t, server.Addresses()[0], first.Details["node"])
+	require.NotEmpty(t, first.Details["bytes_per_event"])
+	_, err := uuid.Parse(first.Generation)
+	require.NoError(t, err)
+	require.Equal(t, first.Generation, s.probe().Generation)
+	require.Equal(t, int64(1), first.Records)
+}
