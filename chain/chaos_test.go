@@ -63,24 +63,41 @@ func (f *faulty) calm() {
 	f.before, f.after = nil, nil
 }
 
-// TestLedgerThroughRandomFaults: two hosts work on one chain; what they see of
-// the first store goes wrong at random and independently, until it is gone for
-// good. The books balance in the end.
+// TestLedgerThroughRandomFaults: what hosts see of all links but the last goes
+// wrong at random and independently, until those links are gone for good. The
+// books balance in the end.
 func TestLedgerThroughRandomFaults(t *testing.T) {
 	t.Parallel()
-	for seed := range uint64(24) {
-		t.Run(fmt.Sprintf("Seed%d", seed), func(t *testing.T) {
-			t.Parallel()
-			synctest.Test(t, func(t *testing.T) { ledgerThroughFaults(t, rand.New(rand.NewPCG(seed, 1))) })
-		})
+	for _, tc := range []struct {
+		name         string
+		hosts, links int
+	}{{"TwoHostsTwoLinks", 2, 2}, {"OneHostThreeLinks", 1, 3}} {
+		for seed := range uint64(24) {
+			t.Run(fmt.Sprintf("%s/Seed%d", tc.name, seed), func(t *testing.T) {
+				t.Parallel()
+				synctest.Test(t, func(t *testing.T) {
+					ledgerThroughFaults(t, rand.New(rand.NewPCG(seed, 1)), tc.hosts, tc.links)
+				})
+			})
+		}
 	}
 }
 
-func ledgerThroughFaults(t *testing.T, r *rand.Rand) {
+func ledgerThroughFaults(t *testing.T, r *rand.Rand, hostCount, links int) {
 	t.Helper()
 	const workflows = 60
-	first, second := newFaulty(nil), newFaulty(nil)
-	hosts := []*bench{open(t, configOf(first, second)), open(t, configOf(first.another(), second.another()))}
+	stores := make([]*faulty, links)
+	for i := range stores {
+		stores[i] = newFaulty(nil)
+	}
+	hosts := make([]*bench, hostCount)
+	for i := range hosts {
+		own := make([]*faulty, links)
+		for l := range own {
+			own[l] = stores[l].another()
+		}
+		hosts[i] = open(t, configOf(own...))
+	}
 	books := newLedger()
 	var stops []func() error
 	for i, host := range hosts {
@@ -115,16 +132,20 @@ func ledgerThroughFaults(t *testing.T, r *rand.Rand) {
 	}
 	for range 6 {
 		for _, host := range hosts {
-			if r.IntN(3) == 0 {
-				host.stores[0].calm()
-			} else {
-				host.stores[0].trouble(rand.New(rand.NewPCG(r.Uint64(), 2)), r.Float64()*0.8)
+			for _, bad := range host.stores[:links-1] {
+				if r.IntN(3) == 0 {
+					bad.calm()
+				} else {
+					bad.trouble(rand.New(rand.NewPCG(r.Uint64(), 2)), r.Float64()*0.8)
+				}
 			}
 		}
 		time.Sleep(time.Duration(r.IntN(15)) * time.Second) //nolint:forbidigo // the clock of the bubble
 	}
 	for _, host := range hosts {
-		host.stores[0].fail(driver.Unavailable)
+		for _, bad := range host.stores[:links-1] {
+			bad.fail(driver.Unavailable)
+		}
 	}
 	wg.Wait()
 	began := time.Now()
@@ -140,5 +161,5 @@ func ledgerThroughFaults(t *testing.T, r *rand.Rand) {
 		require.NoError(t, stop())
 	}
 	books.balance(t, hosts[0].Chain, workflows)
-	require.Equal(t, "b", second.epoch(t).Active)
+	require.Equal(t, linkNames[links-1], stores[links-1].epoch(t).Active)
 }

@@ -21,7 +21,7 @@ type link struct {
 	health health
 	clock  clock
 	merges *combiner[*mergeGroup]
-	drop   sync.Mutex // one change of the in-sync set because of this link at a time
+	drop   chan struct{} // holds one while the in-sync set is changed because of this link
 
 	// informed is the highest epoch number that the store is known to hold.
 	informed atomic.Uint64

@@ -138,8 +138,11 @@ func (c *Chain) mergeOnce(v *view, l *link, groups []*mergeGroup, began time.Tim
 // link, so that no host fails over to it. Only then may anything be acknowledged
 // without it. It returns nil if l is out, errMoved if the epoch is over.
 func (c *Chain) dropStandby(v *view, l *link, cause error) error {
-	l.drop.Lock()
-	defer l.drop.Unlock()
+	select {
+	case l.drop <- struct{}{}:
+		defer func() { <-l.drop }()
+	case <-c.ctx.Done():
+	}
 	var next driver.Epoch
 	for {
 		cur := c.view.Load()

@@ -91,7 +91,7 @@ func hostName() string {
 
 func (c *Chain) openLinks(ctx context.Context) error {
 	for _, config := range c.config.Links {
-		l := &link{name: config.Name, store: config.Store}
+		l := &link{name: config.Name, store: config.Store, drop: make(chan struct{}, 1)}
 		l.merges = &combiner[*mergeGroup]{send: func(groups []*mergeGroup) { c.mergeBatch(l, groups) }}
 		if l.store == nil {
 			store, err := c.openStore(ctx, config)
