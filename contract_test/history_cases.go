@@ -5,7 +5,9 @@ package contracttest
 import (
 	"errors"
 	"flag"
+	"fmt"
 	"runtime"
+	"runtime/debug"
 	"slices"
 	"sync"
 	"testing"
@@ -56,6 +58,7 @@ func search(e *env, p profile, check func([]Step) error) ([]Step, error) {
 		plays int
 		limit = time.Now().Add(e.h.timeout() / 4)
 	)
+	check = recovering(check)
 	run := func(t *rapid.T) {
 		switch late := time.Now().After(limit); {
 		case late && fault != nil:
@@ -79,12 +82,12 @@ func search(e *env, p profile, check func([]Step) error) ([]Step, error) {
 	}
 	readyForRapid()
 	over := make(chan bool, 1)
-	go func() { // rapid ends the goroutine when it has failed
+	go func() {
 		complete := false
 		defer func() { over <- complete }()
 		defer func() { complete = complete || fault != nil }()
 		for range searchRounds {
-			rapid.Check(&quiet{T: e.T}, run)
+			rapid.Check(&quiet{T: e.T}, run) // it ends the goroutine when it has failed
 		}
 		complete = true
 	}()
@@ -106,6 +109,18 @@ func search(e *env, p profile, check func([]Step) error) ([]Step, error) {
 		}
 	}
 	return best, fault
+}
+
+// recovering returns check with a panic as an error.
+func recovering(check func([]Step) error) func([]Step) error {
+	return func(history []Step) (err error) {
+		defer func() {
+			if p := recover(); p != nil {
+				err = fmt.Errorf("a panic: %v\n%s", p, debug.Stack())
+			}
+		}()
+		return check(history)
+	}
 }
 
 // without returns the history without step i. Rapid cannot take out what stands

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"sync"
@@ -75,6 +76,11 @@ func historyIsLinearizable(e *env) {
 	start := make(chan struct{})
 	for i := range racers {
 		wg.Go(func() {
+			defer func() {
+				if p := recover(); p != nil {
+					e.Errorf("a call panicked: %v\n%s", p, debug.Stack())
+				}
+			}()
 			<-start
 			r := racer{e: e, c: stores[i%len(stores)], known: map[string]driver.Record{}, now: now}
 			for range callsEach {

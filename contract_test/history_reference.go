@@ -183,10 +183,11 @@ func (c *choice) choose(claimable []driver.Record, limit int) []driver.Record {
 			c.fault = fmt.Errorf("the claim gave %q twice, or it is not claimable", g.ID)
 			return nil
 		}
-		given = append(given, claimable[i])
-		if claimable[i].Due.After(lastGiven) {
-			lastGiven = claimable[i].Due
+		if c.ordered && claimable[i].Due.Before(lastGiven) {
+			c.fault = fmt.Errorf("the claim gave %v, in which %q stands behind what is due later", ids(c.got.records), g.ID)
+			return nil
 		}
+		given, lastGiven = append(given, claimable[i]), claimable[i].Due
 		claimable = slices.Delete(claimable, i, i+1)
 	}
 	for _, r := range claimable {

@@ -127,7 +127,7 @@ func (p *player) write(base driver.Record, w Write, s Step, token driver.Token, 
 		}
 	}
 	if w.Size > 0 {
-		r.Step, r.State = "step", bytes.Repeat([]byte{0xfe, token[0]}, w.Size/2+1)
+		r.Step, r.State = "step", bytes.Repeat([]byte{0xfe, token[0], 0}, w.Size/3+1)
 	}
 	t := driver.Transition{Base: base.Token, Record: faultRecord(r, w.Fault)}
 	switch {

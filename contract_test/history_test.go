@@ -164,3 +164,20 @@ func TestConcurrentHistoryCatchesTwoWinners(t *testing.T) {
 	require.Contains(t, result.Output, "no order of the calls explains the answers")
 	require.Contains(t, result.Output, "commit revision")
 }
+
+// panics is a store that panics on what it does not expect.
+type panics struct{ driver.Store }
+
+func (panics) Get(context.Context, driver.GetRequest) (driver.GetResponse, error) {
+	panic("not expected")
+}
+
+func TestPanicIsAFailure(t *testing.T) {
+	t.Parallel()
+	h := modelHarness(true, func(s driver.Store) driver.Store { return panics{s} })
+	for _, name := range []string{"History/MatchesTheModel", "History/IsLinearizable"} {
+		result := checkCase(t, h, name)
+		require.Equal(t, Failed, result.Outcome, name)
+		require.Contains(t, result.Output, "not expected", name)
+	}
+}
