@@ -149,7 +149,7 @@ func (s *state) advance(req driver.AdvanceRequest, now time.Time) (driver.Advanc
 }
 
 func validAdvance(expect driver.EpochVersion, next driver.Epoch) error {
-	follows := next.Number > expect.Number || next.Number == expect.Number && next.Version == expect.Version+1
+	follows := next.Number > expect.Number || next.Number == expect.Number && next.Version > expect.Version
 	switch {
 	case !follows, next.Number == 0, next.Token.IsZero(), next.State != driver.Serving && next.State != driver.Handover:
 		return refused(driver.Invalid, "advance from %v to %s", expect, next)

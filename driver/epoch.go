@@ -93,6 +93,10 @@ func (e Epoch) AdmitMerge(number uint64) error {
 // req.Next. It is the same in every store: (true, nil) to store it, (false, nil)
 // for a repeat of the change that made e, or the error the store answers.
 //
+// next follows expect if its number is higher, or its version is higher within
+// the same number: versions may be skipped, so that a store which missed some can
+// be told the present one.
+//
 // An error is [Fenced] if e has a higher number than next, [Invalid] if next
 // does not follow expect, [Conflict] if e is not what was expected. Fenced and
 // Conflict carry e.
@@ -114,8 +118,8 @@ func (e Epoch) AdmitAdvance(expect EpochVersion, next Epoch) (bool, error) {
 
 func (e Epoch) validate(expect EpochVersion) error {
 	switch {
-	case e.Number < expect.Number, e.Number == expect.Number && e.Version != expect.Version+1:
-		return invalid("epoch %d.%d does not follow %d.%d: want a higher number, or the next version of the same",
+	case e.Number < expect.Number, e.Number == expect.Number && e.Version <= expect.Version:
+		return invalid("epoch %d.%d does not follow %d.%d: want a higher number, or a higher version of the same",
 			e.Number, e.Version, expect.Number, expect.Version)
 	case e.Number == 0:
 		return invalid("epoch number is 0: the first is 1")

@@ -52,7 +52,8 @@ func TestEpochAdmitsAdvance(t *testing.T) {
 		{"VersionMoved", epoch(5, 2), driver.EpochVersion{Number: 5, Version: 1}, epoch(6, 0), false, driver.Conflict},
 		{"StoreBehind", epoch(4, 0), driver.EpochVersion{Number: 5, Version: 1}, epoch(6, 0), false, driver.Conflict},
 		{"Fenced", epoch(7, 0), driver.EpochVersion{Number: 5, Version: 1}, epoch(6, 0), false, driver.Fenced},
-		{"VersionSkipped", epoch(5, 1), driver.EpochVersion{Number: 5, Version: 1}, epoch(5, 3), false, driver.Invalid},
+		{"VersionJoinsLater", epoch(5, 1), driver.EpochVersion{Number: 5, Version: 1}, epoch(5, 3), true, nil},
+		{"VersionBack", epoch(5, 1), driver.EpochVersion{Number: 5, Version: 1}, epoch(5, 0), false, driver.Invalid},
 		{"Backwards", epoch(5, 1), driver.EpochVersion{Number: 5, Version: 1}, epoch(4, 2), false, driver.Invalid},
 	} {
 		t.Run(c.name, func(t *testing.T) {
