@@ -1,0 +1,141 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package conf
+
+import (
+	"cmp"
+	"encoding/json"
+	"io"
+	"time"
+
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+
+	"github.com/understudy-dev/understudy/chain"
+	"github.com/understudy-dev/understudy/driver"
+)
+
+// Config is what a file, the environment and the command line say together, with
+// the defaults for what they do not. It holds no secret that printing shows.
+type Config struct {
+	// Chain is the name of the chain: 1–64 of a–z, 0–9, '-', '_', '.'. All hosts that
+	// work on one chain use the same name and the same links. Required.
+	Chain string `koanf:"chain"`
+	// Host names this instance in leases; no other instance of the chain may have the
+	// name. Default: the name of the machine, the process id and a random part.
+	Host string `koanf:"host"`
+	// Retention is how long finished workflows are kept, and so how long their ids
+	// stay taken. Negative: for ever.
+	Retention time.Duration `koanf:"retention" negative:"ok"`
+	// AllowWeaker names the links that may be less protected than the first one. The
+	// chain refuses others, since a failover would weaken the protection unnoticed.
+	AllowWeaker []string `koanf:"allow_weaker"`
+	// Links are the stores, in the order of preference: 1–16.
+	Links []Link `koanf:"links"`
+	// Policy says when the chain retries and when it moves on.
+	Policy Policy `koanf:"policy"`
+	// Log says what is logged, and how.
+	Log Log `koanf:"log"`
+
+	settings []Setting
+}
+
+// Link is one store at its place in the chain. Its Config is JSON, and a secret
+// because it may hold one.
+type Link struct {
+	// Name of the link, formed like that of a chain. It must not change during the
+	// life of the data. Required.
+	Name string `koanf:"name"`
+	// Plugin is the path of the plugin binary that runs the driver in a subprocess.
+	// In a file it is relative to the folder of the file. Each link has either a
+	// plugin or a driver.
+	Plugin string `koanf:"plugin"`
+	// Args are the arguments of the plugin; [plugin, redis] if it is the program
+	// understudy. Secrets do not belong here.
+	Args []string `koanf:"args"`
+	// SHA256 is the checksum that the plugin binary must have: 64 hexadecimal digits.
+	// Default: any.
+	SHA256 string `koanf:"sha256"`
+	// Driver is the name of a driver that is linked into the program, in the place of
+	// a plugin: for tests, tools and embedded stores.
+	Driver string `koanf:"driver"`
+	// Config is the driver's own section. The driver checks it.
+	Config driver.Secret `koanf:"config"`
+}
+
+// Policy says when the chain retries and when it moves on.
+type Policy struct {
+	// Retries after the first failure of the active link, after which the chain fails
+	// over. All callers share one count.
+	Retries int `koanf:"retries"`
+	// Timeout of an incident: the chain fails over at the latest when this much time
+	// has passed since the start of the first attempt that failed, everything included.
+	Timeout time.Duration `koanf:"timeout"`
+	// Attempt is the limit of one call to a store; not above timeout.
+	Attempt time.Duration `koanf:"attempt"`
+	// Backoff is the mean pause before the first retry; it doubles with each one, and
+	// is spread by ±25 %.
+	Backoff time.Duration `koanf:"backoff"`
+	// MaxBackoff is where the pause stops growing.
+	MaxBackoff time.Duration `koanf:"max_backoff"`
+	// Mirror is how long a standby may fail before the chain goes on without it.
+	Mirror time.Duration `koanf:"mirror"`
+}
+
+// Log says what is logged, and how. Lines go to standard error.
+type Log struct {
+	// Level of the least important lines: debug, info, warn or error.
+	Level string `koanf:"level" oneof:"debug info warn error"`
+	// Format is json, or console for people.
+	Format string `koanf:"format" oneof:"json console"`
+}
+
+// Default returns the configuration of a file that says nothing. It has no name
+// and no links, which only a file can give.
+func Default() Config {
+	var c Config
+	c.fill()
+	return c
+}
+
+// fill puts the defaults in the place of what is not set. Those of the chain are
+// the chain's own.
+func (c *Config) fill() {
+	full := c.ChainConfig().WithDefaults()
+	c.Retention = full.Retention
+	c.Policy = Policy(full.Policy)
+	c.Log.Level = cmp.Or(c.Log.Level, "info")
+	c.Log.Format = cmp.Or(c.Log.Format, "json")
+}
+
+// ChainConfig returns what to open the chain with. It holds the secrets of the
+// drivers: do not print it.
+func (c *Config) ChainConfig() chain.Config {
+	links := make([]chain.Link, len(c.Links))
+	for i := range c.Links {
+		l := &c.Links[i]
+		links[i] = chain.Link{Name: l.Name, Plugin: l.Plugin, Args: l.Args, SHA256: l.SHA256, Driver: l.Driver}
+		if !l.Config.IsZero() {
+			links[i].Config = json.RawMessage(l.Config.Reveal())
+		}
+	}
+	return chain.Config{Name: c.Chain, Host: c.Host, Links: links, Policy: chain.Policy(c.Policy),
+		AllowWeaker: c.AllowWeaker, Retention: c.Retention}
+}
+
+// Logger returns a logger that writes to w. No line is dropped: changes of state
+// must not be sampled.
+func (l Log) Logger(w io.Writer) *zap.Logger {
+	level, err := zapcore.ParseLevel(l.Level)
+	if err != nil {
+		level = zapcore.InfoLevel // the zero Log; Load lets nothing else pass
+	}
+	config := zap.NewProductionEncoderConfig()
+	config.EncodeTime = zapcore.RFC3339NanoTimeEncoder
+	config.EncodeDuration = zapcore.StringDurationEncoder
+	encoder := zapcore.NewJSONEncoder(config)
+	if l.Format == "console" {
+		encoder = zapcore.NewConsoleEncoder(config)
+	}
+	return zap.New(zapcore.NewCore(encoder, zapcore.Lock(zapcore.AddSync(w)), level))
+}
