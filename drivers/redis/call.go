@@ -93,7 +93,7 @@ func with[R any](ctx context.Context, s *Store, mutates bool, f func(context.Con
 		var o outcome
 		if o.result, o.err = f(own, session); o.err != nil {
 			var moved bool
-			if o.err, moved = classify(o.err, mutates); moved {
+			if moved, o.err = classify(o.err, mutates); moved {
 				s.connector.drop(session)
 			}
 		}

@@ -28,9 +28,9 @@ func (s *Store) Changes(ctx context.Context, req driver.ChangesRequest, emit fun
 	defer context.AfterFunc(s.stopped, cancel)()
 
 	f := &feed{store: s, req: req, emit: emit, news: make(chan news)}
-	err, emitted := f.start(own)
+	emitted, err := f.start(own)
 	if err == nil {
-		err, emitted = f.follow(own, cancel)
+		emitted, err = f.follow(own, cancel)
 	}
 	switch {
 	case emitted: // the error of emit, as it is
@@ -61,14 +61,14 @@ type news struct {
 }
 
 // start finds the places to begin at, and emits the first batch.
-func (f *feed) start(ctx context.Context) (err error, emitted bool) { //nolint:revive,staticcheck // the error is the outcome; the flag says whose it is
+func (f *feed) start(ctx context.Context) (emitted bool, err error) {
 	shards, err := f.store.shards(ctx)
 	if err != nil {
-		return err, false
+		return false, err
 	}
 	if f.req.Cursor != "" {
 		if f.at, err = parseFeedCursor(f.req.Cursor, shards); err != nil {
-			return f.store.guarded(ctx, guard{seen: f.req.Seen}, err), false
+			return false, f.store.guarded(ctx, guard{seen: f.req.Seen}, err)
 		}
 	} else {
 		f.at = make(feedCursor, shards)
@@ -78,7 +78,7 @@ func (f *feed) start(ctx context.Context) (err error, emitted bool) { //nolint:r
 		place := f.at[shard].mark
 		a, _, err := f.store.readFeed(ctx, shard, place, f.req.Cursor == "", 1, f.req.Seen)
 		if err != nil {
-			return err, false
+			return false, err
 		}
 		receipt = add(receipt, a)
 		if f.req.Cursor == "" {
@@ -86,13 +86,13 @@ func (f *feed) start(ctx context.Context) (err error, emitted bool) { //nolint:r
 		}
 	}
 	if err := f.emit(driver.ChangeBatch{Receipt: receipt, Cursor: f.at.encode()}); err != nil {
-		return err, true
+		return true, err
 	}
-	return nil, false
+	return false, nil
 }
 
 // follow emits what the shards tell, until one breaks off.
-func (f *feed) follow(ctx context.Context, cancel context.CancelFunc) (err error, emitted bool) { //nolint:revive,staticcheck // as above
+func (f *feed) follow(ctx context.Context, cancel context.CancelFunc) (emitted bool, err error) {
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	defer cancel()
@@ -102,14 +102,14 @@ func (f *feed) follow(ctx context.Context, cancel context.CancelFunc) (err error
 	for {
 		select {
 		case <-ctx.Done():
-			return driver.ContextError(ctx, false), false
+			return false, driver.ContextError(ctx, false)
 		case n := <-f.news:
 			if n.err != nil {
-				return n.err, false
+				return false, n.err
 			}
 			for _, e := range n.entries {
-				if err, emitted := f.tell(ctx, n, e); err != nil {
-					return err, emitted
+				if emitted, err := f.tell(ctx, n, e); err != nil {
+					return emitted, err
 				}
 			}
 		}
@@ -144,7 +144,7 @@ func (f *feed) followShard(ctx context.Context, shard int, at driver.Mark) {
 
 // tell emits one entry, in pieces if records are asked for, since those may be
 // large.
-func (f *feed) tell(ctx context.Context, n news, e feedEntry) (err error, emitted bool) { //nolint:revive,staticcheck // as above
+func (f *feed) tell(ctx context.Context, n news, e feedEntry) (emitted bool, err error) {
 	place := &f.at[n.shard]
 	changes := e.changes[min(place.skip, len(e.changes)):]
 	size := len(changes)
@@ -160,14 +160,14 @@ func (f *feed) tell(ctx context.Context, n news, e feedEntry) (err error, emitte
 		batch := driver.ChangeBatch{Receipt: add(driver.Receipt{}, n.answer), Changes: piece, Cursor: f.at.encode()}
 		if f.req.Records {
 			if batch.Changes, err = f.withRecords(ctx, piece); err != nil {
-				return err, false
+				return false, err
 			}
 		}
 		if err := f.emit(batch); err != nil {
-			return err, true
+			return true, err
 		}
 	}
-	return nil, false
+	return false, nil
 }
 
 // withRecords adds the records as they stand, and leaves out those that are gone.

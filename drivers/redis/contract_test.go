@@ -134,13 +134,13 @@ var buildDir string
 
 // pluginBinary builds the plugin once and returns its path.
 var pluginBinary = sync.OnceValues(func() (string, error) {
-	dir, err := os.MkdirTemp("", "redis-test-") //nolint:usetesting // it is shared by the tests
+	dir, err := os.MkdirTemp("", "redis-test-")
 	if err != nil {
 		return "", err
 	}
 	buildDir = dir
 	path := filepath.Join(dir, "understudy-redis")
-	cmd := exec.Command("go", "build", "-o", path, "../../plugins/redis") //nolint:noctx // it belongs to no test
+	cmd := exec.Command("go", "build", "-o", path, "../../plugins/redis")
 	cmd.Stderr = os.Stderr
 	return path, cmd.Run()
 })

@@ -62,24 +62,24 @@ func lookUp(text string) reply {
 // classify makes an error of what a call to the client returned. mutates: without
 // an answer the outcome is unknown. moved reports that the session should be made
 // anew.
-func classify(err error, mutates bool) (classified error, moved bool) {
+func classify(err error, mutates bool) (moved bool, classified error) {
 	if known, ok := errors.AsType[*driver.Error](err); ok {
-		return known, false
+		return false, known
 	}
 	if answer, ok := rueidis.IsRedisErr(err); ok {
 		r := lookUp(answer.Error())
-		return &driver.Error{Class: r.class, Detail: r.detail, Cause: err}, r.moved
+		return r.moved, &driver.Error{Class: r.class, Detail: r.detail, Cause: err}
 	}
 	if unsent, ok := errors.AsType[*notSent](err); ok {
-		return connectError(unsent.cause), false
+		return false, connectError(unsent.cause)
 	}
 	switch {
 	case errors.Is(err, rueidis.ErrNoAddr), errors.Is(err, rueidis.ErrNoSlot):
-		return &driver.Error{Class: driver.Unavailable, Detail: "no server answers", Cause: err}, false
+		return false, &driver.Error{Class: driver.Unavailable, Detail: "no server answers", Cause: err}
 	case !mutates:
-		return &driver.Error{Class: driver.Unavailable, Detail: "no answer", Cause: silent(err)}, false
+		return false, &driver.Error{Class: driver.Unavailable, Detail: "no answer", Cause: silent(err)}
 	}
-	return &driver.Error{Class: driver.Unknown, Detail: "the command was sent and no answer came", Cause: silent(err)}, false
+	return false, &driver.Error{Class: driver.Unknown, Detail: "the command was sent and no answer came", Cause: silent(err)}
 }
 
 // connectError makes an error of a failed connection attempt: nothing was sent.

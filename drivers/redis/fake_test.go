@@ -77,7 +77,7 @@ func (f *fake) serve(conn net.Conn) {
 		if err != nil {
 			return
 		}
-		answer := ""
+		var answer string
 		switch command[0] {
 		case "HELLO":
 			if answer = f.reply(command); answer == "" {

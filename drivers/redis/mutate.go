@@ -104,9 +104,9 @@ func (s *Store) mutate(ctx context.Context, b batch) (driver.Receipt, []driver.V
 	for i := range parts {
 		p := &parts[i]
 		if p.err == nil {
-			var any bool
-			any, p.err = b.read(p, verdicts)
-			applied = applied || any
+			var some bool
+			some, p.err = b.read(p, verdicts)
+			applied = applied || some
 		}
 		if p.err != nil {
 			failed = append(failed, p.err)

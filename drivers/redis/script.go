@@ -24,18 +24,19 @@ type script struct {
 // are refused as a whole while the server is out of memory; no script has the flag
 // no-writes, so a demoted server refuses them all and never answers from old data.
 func newScript(mutates bool, flags string, parts ...string) script {
-	text := "#!lua"
+	var text strings.Builder
+	text.WriteString("#!lua")
 	if flags != "" {
-		text += " flags=" + flags
+		text.WriteString(" flags=" + flags)
 	}
 	for _, p := range append([]string{"prelude"}, parts...) {
 		b, err := sources.ReadFile("lua/" + p + ".lua")
 		if err != nil {
-			b = []byte("error('" + p + " is missing')") // cannot be: the file is embedded; TestScripts runs each
+			b = []byte("error('" + p + " is missing')") // a name without its file: every script is run by the contract suite
 		}
-		text += "\n" + strings.TrimSpace(string(b))
+		text.WriteString("\n" + strings.TrimSpace(string(b)))
 	}
-	return script{name: parts[len(parts)-1], text: text, lua: rueidis.NewLuaScript(text), mutates: mutates}
+	return script{name: parts[len(parts)-1], text: text.String(), lua: rueidis.NewLuaScript(text.String()), mutates: mutates}
 }
 
 const allowOOM = "allow-oom"

@@ -26,9 +26,9 @@ type method struct {
 	call    func(ctx context.Context, s driver.Store) error
 }
 
-func methods(t testing.TB) []method {
-	t.Helper()
-	start := workflow(t, "a")
+func methods(tb testing.TB) []method {
+	tb.Helper()
+	start := workflow(tb, "a")
 	return []method{
 		{"Commit", true, func(ctx context.Context, s driver.Store) error {
 			_, err := s.Commit(ctx, driver.CommitRequest{Transitions: []driver.Transition{start}})

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"testing"
 	"time"
 
@@ -18,61 +19,59 @@ import (
 )
 
 // open opens a store, which is closed at the end of the test.
-func open(t testing.TB, chain string, config json.RawMessage) *redis.Store {
-	t.Helper()
-	s, err := redis.Open(t.Context(), driver.OpenRequest{Chain: chain, Link: "redis", Config: config, Logger: slog.New(slog.DiscardHandler)})
-	require.NoError(t, err)
-	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), 10*time.Second)
+func open(tb testing.TB, chain string, config json.RawMessage) *redis.Store {
+	tb.Helper()
+	s, err := redis.Open(tb.Context(), driver.OpenRequest{Chain: chain, Link: "redis", Config: config, Logger: slog.New(slog.DiscardHandler)})
+	require.NoError(tb, err)
+	tb.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(tb.Context()), 10*time.Second)
 		defer cancel()
-		require.NoError(t, s.Close(ctx))
+		require.NoError(tb, s.Close(ctx))
 	})
 	return s
 }
 
 // plain returns a configuration for a server without TLS on this machine.
-func plain(t testing.TB, addr string, changes map[string]any) json.RawMessage {
-	t.Helper()
+func plain(tb testing.TB, addr string, changes map[string]any) json.RawMessage {
+	tb.Helper()
 	c := map[string]any{"mode": "standalone", "addresses": []string{addr}}
-	for k, v := range changes {
-		c[k] = v
-	}
+	maps.Copy(c, changes)
 	b, err := json.Marshal(c)
-	require.NoError(t, err)
+	require.NoError(tb, err)
 	return b
 }
 
 // workflow returns the transition that starts a workflow with a body of 512 bytes.
-func workflow(t testing.TB, id string) driver.Transition {
-	t.Helper()
+func workflow(tb testing.TB, id string) driver.Transition {
+	tb.Helper()
 	tr, err := driver.Start(driver.Stamp{Token: driver.NewToken(), Now: time.Now().Add(-time.Minute)},
 		driver.Workflow{ID: id, Kind: "call", Input: make([]byte, 512)})
-	require.NoError(t, err)
+	require.NoError(tb, err)
 	return tr
 }
 
 // commit stores new workflows and returns the marks of the answer.
-func commit(t testing.TB, s driver.Store, seen driver.Marks, ids ...string) driver.Marks {
-	t.Helper()
-	marks, err := tryCommit(t, s, seen, ids...)
-	require.NoError(t, err)
+func commit(tb testing.TB, s driver.Store, seen driver.Marks, ids ...string) driver.Marks {
+	tb.Helper()
+	marks, err := tryCommit(tb, s, seen, ids...)
+	require.NoError(tb, err)
 	return marks
 }
 
-func tryCommit(t testing.TB, s driver.Store, seen driver.Marks, ids ...string) (driver.Marks, error) {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+func tryCommit(tb testing.TB, s driver.Store, seen driver.Marks, ids ...string) (driver.Marks, error) {
+	tb.Helper()
+	ctx, cancel := context.WithTimeout(tb.Context(), 10*time.Second)
 	defer cancel()
 	req := driver.CommitRequest{Guard: driver.Guard{Seen: seen}}
 	for _, id := range ids {
-		req.Transitions = append(req.Transitions, workflow(t, id))
+		req.Transitions = append(req.Transitions, workflow(tb, id))
 	}
 	resp, err := s.Commit(ctx, req)
 	if err != nil {
 		return nil, err
 	}
 	for _, v := range resp.Verdicts {
-		require.NoError(t, v.Err)
+		require.NoError(tb, v.Err)
 	}
 	return resp.Marks, nil
 }

@@ -23,7 +23,6 @@ import (
 type ledger struct {
 	mu                     sync.Mutex
 	done, refused, unknown []string
-	lost                   bool
 	classes                map[driver.Class]int
 	acknowledged           atomic.Int64
 }

@@ -27,31 +27,31 @@ type Certificates struct {
 }
 
 // NewCertificates makes an authority and a certificate.
-func NewCertificates(t testing.TB) Certificates {
-	t.Helper()
-	dir := t.TempDir()
+func NewCertificates(tb testing.TB) Certificates {
+	tb.Helper()
+	dir := tb.TempDir()
 	c := Certificates{filepath.Join(dir, "ca.pem"), filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")}
 	caKey, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	require.NoError(t, err)
+	require.NoError(tb, err)
 	ca := template(1, "redistest authority")
 	ca.IsCA, ca.KeyUsage, ca.BasicConstraintsValid = true, x509.KeyUsageCertSign, true
 	caDER, err := x509.CreateCertificate(rand.Reader, ca, ca, &caKey.PublicKey, caKey)
-	require.NoError(t, err)
+	require.NoError(tb, err)
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	require.NoError(t, err)
+	require.NoError(tb, err)
 	leaf := template(2, "redistest")
 	leaf.DNSNames, leaf.IPAddresses = []string{"localhost"}, []net.IP{net.IPv4(127, 0, 0, 1), net.IPv6loopback}
 	leaf.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth}
 	leafDER, err := x509.CreateCertificate(rand.Reader, leaf, ca, &key.PublicKey, caKey)
-	require.NoError(t, err)
+	require.NoError(tb, err)
 	keyDER, err := x509.MarshalPKCS8PrivateKey(key)
-	require.NoError(t, err)
+	require.NoError(tb, err)
 	for file, block := range map[string]*pem.Block{
 		c.CA:          {Type: "CERTIFICATE", Bytes: caDER},
 		c.Certificate: {Type: "CERTIFICATE", Bytes: leafDER},
 		c.Key:         {Type: "PRIVATE KEY", Bytes: keyDER},
 	} {
-		require.NoError(t, os.WriteFile(file, pem.EncodeToMemory(block), 0o600))
+		require.NoError(tb, os.WriteFile(file, pem.EncodeToMemory(block), 0o600))
 	}
 	return c
 }

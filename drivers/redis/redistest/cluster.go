@@ -23,24 +23,24 @@ type Cluster struct {
 
 // StartCluster starts three masters with a replica each and waits until the
 // Cluster serves.
-func StartCluster(t testing.TB, o Options) *Cluster {
-	t.Helper()
-	certs, c := NewCertificates(t), &Cluster{}
+func StartCluster(tb testing.TB, o Options) *Cluster {
+	tb.Helper()
+	certs, c := NewCertificates(tb), &Cluster{}
 	for range 6 {
 		with := o
 		with.Config = append([]string{
 			"cluster-enabled yes",
 			"cluster-node-timeout 5000",
-			"cluster-port " + strconv.Itoa(freePort(t)),
+			"cluster-port " + strconv.Itoa(freePort(tb)),
 			"cluster-replica-validity-factor 0",
 			"cluster-allow-replica-migration no",
 		}, o.Config...)
-		c.Nodes = append(c.Nodes, prepare(t, certs, with))
+		c.Nodes = append(c.Nodes, prepare(tb, certs, with))
 	}
 	for _, n := range c.Nodes {
-		n.Start(t)
+		n.Start(tb)
 	}
-	c.join(t)
+	c.join(tb)
 	return c
 }
 

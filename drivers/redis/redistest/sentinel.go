@@ -31,31 +31,31 @@ type Sentinel struct {
 
 // StartWatched starts a master with two replicas and three Sentinels, and waits
 // until all know each other.
-func StartWatched(t testing.TB, o Options) *Watched {
-	t.Helper()
-	certs := NewCertificates(t)
+func StartWatched(tb testing.TB, o Options) *Watched {
+	tb.Helper()
+	certs := NewCertificates(tb)
 	w := &Watched{}
 	for range 3 {
-		s := prepare(t, certs, o)
-		s.Start(t)
+		s := prepare(tb, certs, o)
+		s.Start(tb)
 		if len(w.Servers) > 0 {
-			s.Do(t, "REPLICAOF", "127.0.0.1", strconv.Itoa(w.Servers[0].port))
+			s.Do(tb, "REPLICAOF", "127.0.0.1", strconv.Itoa(w.Servers[0].port))
 		}
 		w.Servers = append(w.Servers, s)
 	}
-	Eventually(t, "the replicas are in step", func() error {
-		return w.Servers[0].replicasOnline(t, 2)
+	Eventually(tb, "the replicas are in step", func() error {
+		return w.Servers[0].replicasOnline(tb, 2)
 	})
 	for range 3 {
-		w.Sentinels = append(w.Sentinels, startSentinel(t, certs, o.PlainText, w.Servers[0]))
+		w.Sentinels = append(w.Sentinels, startSentinel(tb, certs, o.PlainText, w.Servers[0]))
 	}
 	for _, s := range w.Sentinels {
-		Eventually(t, "the Sentinels know each other", func() error {
-			info := s.Do(t, "SENTINEL", "MASTER", MasterName)
+		Eventually(tb, "the Sentinels know each other", func() error {
+			info := s.Do(tb, "SENTINEL", "MASTER", MasterName)
 			if !strings.Contains(info, "num-other-sentinels:2") || !strings.Contains(info, "num-slaves:2") {
 				return fmt.Errorf("it knows %s", info)
 			}
-			_, err := s.TryDo(t, "SENTINEL", "CKQUORUM", MasterName)
+			_, err := s.TryDo(tb, "SENTINEL", "CKQUORUM", MasterName)
 			return err
 		})
 	}
@@ -70,11 +70,11 @@ func (s *Server) replicasOnline(t T, n int) error {
 	return nil
 }
 
-func startSentinel(t testing.TB, certs Certificates, plain bool, master *Server) *Sentinel {
-	t.Helper()
-	s := &Sentinel{Server: Server{Dir: t.TempDir(), certs: certs, plain: plain, port: freePort(t)}}
+func startSentinel(tb testing.TB, certs Certificates, plain bool, master *Server) *Sentinel {
+	tb.Helper()
+	s := &Sentinel{Server: Server{Dir: tb.TempDir(), certs: certs, plain: plain, port: freePort(tb)}}
 	s.Addr = net.JoinHostPort("127.0.0.1", strconv.Itoa(s.port))
-	writeConfig(t, s.Dir, append(listening(s.port, certs, plain),
+	writeConfig(tb, s.Dir, append(listening(s.port, certs, plain),
 		"dir "+s.Dir,
 		"user default off",
 		"user "+Admin+" on >"+AdminPassword+" ~* &* +@all",
@@ -89,14 +89,14 @@ func startSentinel(t testing.TB, certs Certificates, plain bool, master *Server)
 		"sentinel down-after-milliseconds "+MasterName+" 5000",
 		"sentinel failover-timeout "+MasterName+" 3000",
 	))
-	t.Cleanup(func() {
+	tb.Cleanup(func() {
 		if s.client != nil {
 			s.client.Close()
 		}
-		s.process.end(t, syscall.SIGKILL)
+		s.process.end(tb, syscall.SIGKILL)
 	})
-	s.process.start(t, s.Dir, filepath.Join(s.Dir, "redis.conf"), "--sentinel")
-	s.await(t)
+	s.process.start(tb, s.Dir, filepath.Join(s.Dir, "redis.conf"), "--sentinel")
+	s.await(tb)
 	return s
 }
 

@@ -51,17 +51,17 @@ type Server struct {
 }
 
 // Start starts a single server and waits until it answers.
-func Start(t testing.TB, o Options) *Server {
-	t.Helper()
-	s := prepare(t, NewCertificates(t), o)
-	s.Start(t)
+func Start(tb testing.TB, o Options) *Server {
+	tb.Helper()
+	s := prepare(tb, NewCertificates(tb), o)
+	s.Start(tb)
 	return s
 }
 
 // prepare makes a server that is still to be started, and that ends with the test.
-func prepare(t testing.TB, certs Certificates, o Options) *Server {
-	t.Helper()
-	s := &Server{Dir: t.TempDir(), certs: certs, plain: o.PlainText, port: freePort(t)}
+func prepare(tb testing.TB, certs Certificates, o Options) *Server {
+	tb.Helper()
+	s := &Server{Dir: tb.TempDir(), certs: certs, plain: o.PlainText, port: freePort(tb)}
 	s.Addr = net.JoinHostPort("127.0.0.1", strconv.Itoa(s.port))
 	lines := append(listening(s.port, certs, o.PlainText),
 		"save \"\"",
@@ -77,12 +77,12 @@ func prepare(t testing.TB, certs Certificates, o Options) *Server {
 		"user "+Admin+" on >"+AdminPassword+" ~* &* +@all",
 		"user "+User+" on >"+UserPassword+" "+strings.Join(redis.ACL("us"), " "),
 	)
-	writeConfig(t, s.Dir, append(lines, o.Config...))
-	t.Cleanup(func() {
+	writeConfig(tb, s.Dir, append(lines, o.Config...))
+	tb.Cleanup(func() {
 		if s.client != nil {
 			s.client.Close()
 		}
-		s.process.end(t, syscall.SIGKILL)
+		s.process.end(tb, syscall.SIGKILL)
 	})
 	return s
 }
