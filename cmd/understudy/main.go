@@ -64,6 +64,7 @@ func commands() []command {
 		{name: "version", about: "show the version of this program and of the contract", run: version},
 		{name: "drivers", about: "list the drivers that are linked into this program", run: drivers},
 		{name: "plugin", args: "<driver>", about: "serve a linked driver to the host that starts this program", run: plugin},
+		{name: "config", about: "check, show and write configurations", sub: configCommands()},
 		{name: "dev", about: "servers for development and tests", sub: devServers()},
 	}
 }
