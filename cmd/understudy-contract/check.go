@@ -19,7 +19,6 @@ import (
 	contracttest "github.com/understudy-dev/understudy/contract_test"
 	"github.com/understudy-dev/understudy/contract_test/process"
 	"github.com/understudy-dev/understudy/driver"
-	"github.com/understudy-dev/understudy/plugins"
 )
 
 // check is one run of the suite.
@@ -74,33 +73,22 @@ func describe(ctx context.Context, plugin process.Plugin) (driver.DescribeRespon
 		return driver.DescribeResponse{}, err
 	}
 	about, err := store.Describe(ctx, driver.DescribeRequest{})
-	return about, errors.Join(err, closeAll())
-}
-
-// closeTimeout bounds how long plugins may take to end.
-const closeTimeout = 10 * time.Second
-
-// closeAll ends every plugin that is still there. Its context is its own: it has
-// to work after a Ctrl-C.
-func closeAll() error {
-	ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeTimeout)
 	defer cancel()
-	return plugins.CloseAll(ctx)
+	return about, errors.Join(err, store.Close(ctx))
 }
 
 // run runs the cases and returns the exit status.
 func (c *check) run(ctx context.Context) int {
 	began := time.Now()
 	c.runCases(ctx)
-	err := closeAll()
 	c.report.end(time.Since(began), ctx.Err() != nil)
 	c.summarise()
 	if c.file != nil {
-		err = errors.Join(err, c.report.write(c.file))
-	}
-	if err != nil {
-		c.complainf("%v", err)
-		return exitFailed
+		if err := c.report.write(c.file); err != nil {
+			c.complainf("%v", err)
+			return exitFailed
+		}
 	}
 	if c.report.Failed > 0 || c.report.Interrupted {
 		return exitFailed

@@ -11,10 +11,14 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"os"
 	"os/signal"
 	"syscall"
+	"time"
+
+	"github.com/understudy-dev/understudy/plugins"
 )
 
 // Exit statuses.
@@ -27,9 +31,24 @@ const (
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop) // a second Ctrl-C ends the program at once
-	status := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
+	status := max(run(ctx, os.Args[1:], os.Stdout, os.Stderr), end(os.Stderr))
 	stop()
 	os.Exit(status)
+}
+
+// closeTimeout bounds how long plugins may take to end.
+const closeTimeout = 10 * time.Second
+
+// end ends every plugin that a case has left behind. Its context is its own: it
+// has to work after a Ctrl-C.
+func end(stderr io.Writer) int {
+	ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
+	defer cancel()
+	if err := plugins.CloseAll(ctx); err != nil {
+		_, _ = fmt.Fprintf(stderr, "understudy-contract: end the plugins: %v\n", err)
+		return exitFailed
+	}
+	return exitPassed
 }
 
 // run is the program; it returns its exit status.

@@ -187,7 +187,7 @@ func TestBadUse(t *testing.T) {
 		"Missing":       {[]string{"-plugin", good + "-not"}, "does not exist: build or install the plugin"},
 		"Folder":        {[]string{"-plugin", filepath.Dir(good)}, filepath.Dir(good)},
 		"NotExecutable": {[]string{"-plugin", notExecutable(t)}, "not executable"},
-		"NoPluginAtAll": {[]string{"-plugin", write(t, "hello", "#!/bin/sh\necho hello\n")}, "it is not an Understudy plugin"},
+		"NoPluginAtAll": {[]string{"-plugin", write(t, "hello", "#!/bin/sh\necho hello\n")}, "Understudy plugin"},
 		"OtherVersion":  {[]string{"-plugin", binary(t, "other-version")}, "version"},
 		"NoConfig":      {[]string{"-plugin", good, "-config", good + ".yaml"}, "read the configuration"},
 		"BadConfig":     {[]string{"-plugin", good, "-config", write(t, "c.yaml", "config:\n  max_recrods: 5\n")}, `unknown key "max_recrods"`},
