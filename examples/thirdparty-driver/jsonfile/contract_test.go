@@ -5,7 +5,8 @@ package jsonfile_test
 import (
 	"encoding/json"
 	"fmt"
-	"os"
+	"os/exec"
+	"path/filepath"
 	"testing"
 
 	"go.uber.org/goleak"
@@ -14,21 +15,9 @@ import (
 	contracttest "github.com/understudy-dev/understudy/contract_test"
 	"github.com/understudy-dev/understudy/contract_test/process"
 	"github.com/understudy-dev/understudy/driver"
-	"github.com/understudy-dev/understudy/plugins"
 )
 
-// TestMain makes the test binary the plugin as well: a host that starts it sets
-// this variable.
-func TestMain(m *testing.M) {
-	if os.Getenv("UNDERSTUDY_PLUGIN") != "" {
-		if err := plugins.Serve(jsonfile.Driver()); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			os.Exit(1)
-		}
-		return
-	}
-	goleak.VerifyTestMain(m)
-}
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // TestContract checks the driver linked into the test.
 func TestContract(t *testing.T) {
@@ -43,16 +32,22 @@ func TestContract(t *testing.T) {
 // TestContractInAProcess checks it as hosts run it.
 func TestContractInAProcess(t *testing.T) {
 	t.Parallel()
-	self, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
-	plugin := process.Plugin{Path: self, Config: section(t)}
+	plugin := process.Plugin{Path: build(t), Config: section(t)}
 	contracttest.Run(t, contracttest.Harness{
 		Open:         plugin.Open,
 		Capabilities: []driver.Capability{driver.CapDurable},
 		Kill:         process.Kill,
 	})
+}
+
+// build builds the plugin.
+func build(t *testing.T) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "understudy-jsonfile")
+	if out, err := exec.CommandContext(t.Context(), "go", "build", "-o", path, "..").CombinedOutput(); err != nil {
+		t.Fatalf("build the plugin: %v\n%s", err, out)
+	}
+	return path
 }
 
 // section is the driver's section of the configuration.
