@@ -10,6 +10,7 @@ import (
 
 	"github.com/EventStore/EventStore-Client-Go/v4/protos/streams"
 	"github.com/stretchr/testify/require"
+	"google.golang.org/protobuf/proto"
 	"pgregory.net/rapid"
 
 	"github.com/understudy-dev/understudy/driver"
@@ -25,7 +26,7 @@ func through(t require.TestingT, e journal.Event) journal.Event {
 	m := requests[0].GetProposedMessage()
 	require.True(t, json.Valid(m.GetData()), "data: %s", m.GetData())
 	require.True(t, json.Valid(m.GetCustomMetadata()), "metadata: %s", m.GetCustomMetadata())
-	back, err := newDecoder().decode(&streams.ReadResp_ReadEvent_RecordedEvent{Data: m.GetData(), CustomMetadata: m.GetCustomMetadata()})
+	back, err := newDecoder().decode(recorded{data: m.GetData(), metadata: m.GetCustomMetadata()})
 	require.NoError(t, err)
 	return back
 }
@@ -145,6 +146,46 @@ func TestOtherEventsKeepWhatTheyCarry(t *testing.T) {
 	require.Equal(t, journal.Probed, through(t, journal.Event{Kind: journal.Probed, Origin: origin()}).Kind)
 }
 
+func TestFramesAreReadAsTheGeneratedCodeDoes(t *testing.T) {
+	t.Parallel()
+	event := &streams.ReadResp_ReadEvent_RecordedEvent{
+		Id: eventID(make([]byte, 16)), StreamRevision: 1<<64 - 1, CommitPosition: 5, PreparePosition: 6,
+		Metadata: map[string]string{"type": "T"}, CustomMetadata: []byte("{}"), Data: []byte("data"),
+	}
+	for name, resp := range map[string]*streams.ReadResp{
+		"event":     {Content: &streams.ReadResp_Event{Event: &streams.ReadResp_ReadEvent{Event: event, Position: &streams.ReadResp_ReadEvent_CommitPosition{CommitPosition: 5}}}},
+		"no event":  {Content: &streams.ReadResp_Event{Event: &streams.ReadResp_ReadEvent{}}},
+		"caught up": {Content: &streams.ReadResp_CaughtUp_{CaughtUp: &streams.ReadResp_CaughtUp{}}},
+		"position":  {Content: &streams.ReadResp_LastStreamPosition{LastStreamPosition: 7}},
+		"nothing":   {},
+	} {
+		b, err := newFrameCodec().Marshal(resp)
+		require.NoError(t, err)
+		var f frame
+		require.NoError(t, newFrameCodec().Unmarshal(b, &f))
+		got, found, err := f.event()
+		require.NoError(t, err)
+		want := resp.GetEvent().GetEvent()
+		require.Equal(t, want != nil, found, name)
+		require.Equal(t, recorded{revision: want.GetStreamRevision(), metadata: want.GetCustomMetadata(), data: want.GetData()}, got, name)
+		var back streams.ReadResp
+		require.NoError(t, newFrameCodec().Unmarshal(b, &back), "other messages as ever")
+	}
+}
+
+func FuzzFrame(f *testing.F) {
+	f.Add([]byte{0x0a, 0x04, 0x0a, 0x02, 0x18, 0x07})
+	f.Add([]byte{0x0a, 0xff})
+	f.Fuzz(func(t *testing.T, b []byte) {
+		_, found, err := frame{b}.event()
+		var resp streams.ReadResp
+		if proto.Unmarshal(b, &resp) == nil {
+			require.NoError(t, err, "what the generated code reads can be read")
+			require.Equal(t, resp.GetEvent().GetEvent() != nil || found, found)
+		}
+	})
+}
+
 func TestTypesReadWell(t *testing.T) {
 	t.Parallel()
 	stamp := driver.Stamp{Epoch: 1, Token: driver.NewToken(), Now: noon}
@@ -225,7 +266,7 @@ func TestDecodeTellsForeignFromLater(t *testing.T) {
 	} {
 		t.Run(strings.ReplaceAll(name, " ", "_"), func(t *testing.T) {
 			t.Parallel()
-			_, err := newDecoder().decode(&streams.ReadResp_ReadEvent_RecordedEvent{Data: []byte(c.data), CustomMetadata: []byte(c.metadata)})
+			_, err := newDecoder().decode(recorded{data: []byte(c.data), metadata: []byte(c.metadata)})
 			if c.later {
 				require.ErrorAs(t, err, &laterFormat{})
 				return
@@ -245,7 +286,7 @@ func FuzzDecode(f *testing.F) {
 	f.Add([]byte(`{"format":1,"event":"expired","batch":"00000000000000000000000000000001"}`), []byte(`{"id":"a"}`))
 	f.Add([]byte(`{"`), []byte(`[`))
 	f.Fuzz(func(t *testing.T, metadata, data []byte) {
-		e, err := newDecoder().decode(&streams.ReadResp_ReadEvent_RecordedEvent{Data: data, CustomMetadata: metadata})
+		e, err := newDecoder().decode(recorded{data: data, metadata: metadata})
 		if err == nil && e.Kind.HasRecord() {
 			_, err := driver.DecodeRecord(e.Data)
 			require.NoError(t, err)

@@ -9,8 +9,6 @@ import (
 	"time"
 	"unsafe"
 
-	"github.com/EventStore/EventStore-Client-Go/v4/protos/streams"
-
 	"github.com/understudy-dev/understudy/driver"
 	"github.com/understudy-dev/understudy/drivers/journal"
 )
@@ -56,19 +54,19 @@ func newDecoder() *decoder {
 
 // decode is the inverse of encode and envelopeOf. Errors are errForeign and
 // laterFormat.
-func (d *decoder) decode(recorded *streams.ReadResp_ReadEvent_RecordedEvent) (journal.Event, error) {
-	env, err := d.envelope(recorded.GetCustomMetadata())
+func (d *decoder) decode(r recorded) (journal.Event, error) {
+	env, err := d.envelope(r.metadata)
 	if err != nil {
 		return journal.Event{}, err
 	}
 	e := journal.Event{Kind: env.kind, Partial: env.partial, Index: uint32(env.index), Base: env.base, Origin: d.originOf(&env)} //nolint:gosec // checked by envelope
 	switch {
 	case env.kind.HasRecord():
-		e.Data, err = d.record(recorded.GetData())
+		e.Data, err = d.record(r.data)
 	case env.kind == journal.Expired:
-		e.Data, err = d.expired(recorded.GetData())
+		e.Data, err = d.expired(r.data)
 	default:
-		e.Data = slices.Clone(recorded.GetData())
+		e.Data = slices.Clone(r.data)
 	}
 	if err != nil {
 		return journal.Event{}, fmt.Errorf("%w: data: %w", errForeign, err)

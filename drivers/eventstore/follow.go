@@ -9,6 +9,7 @@ import (
 
 	"github.com/EventStore/EventStore-Client-Go/v4/protos/shared"
 	"github.com/EventStore/EventStore-Client-Go/v4/protos/streams"
+	"google.golang.org/grpc"
 
 	"github.com/understudy-dev/understudy/driver"
 	"github.com/understudy-dev/understudy/drivers/journal"
@@ -89,25 +90,23 @@ func (f *follower) run(caller context.Context, emit func(journal.Position, []jou
 	ctx, cancel := context.WithCancel(caller)
 	o := readOptions(f.log.stream, f.place)
 	o.CountOption = &streams.ReadReq_Options_Subscription{Subscription: &streams.ReadReq_Options_SubscriptionOptions{}}
-	call, err := s.streams.Read(ctx, &streams.ReadReq{Options: o})
+	call, err := s.streams.Read(ctx, &streams.ReadReq{Options: o}, grpc.ForceCodecV2(newFrameCodec()))
 	if err != nil {
 		defer cancel()
 		return h.failed(caller, ctx, s, classify(err, nil, false), false)
 	}
-	received := make(chan *streams.ReadResp_ReadEvent_RecordedEvent, ahead)
+	received := make(chan frame, ahead)
 	var broken error
 	go func() {
 		defer close(received)
 		for {
-			resp, err := call.Recv()
-			if err != nil {
+			var f frame
+			if err := call.RecvMsg(&f); err != nil {
 				broken = err
 				return
 			}
 			s.hear()
-			if e := resp.GetEvent().GetEvent(); e != nil {
-				received <- e
-			}
+			received <- f
 		}
 	}()
 	err = f.pump(received, emit)
@@ -132,14 +131,21 @@ func (f *follower) place(o *streams.ReadReq_Options, s *streams.ReadReq_Options_
 }
 
 // pump decodes what was received and emits it, as much at once as there is.
-func (f *follower) pump(received <-chan *streams.ReadResp_ReadEvent_RecordedEvent, emit func(journal.Position, []journal.Event) error) error {
-	for recorded := range received {
-		batch := make([]*streams.ReadResp_ReadEvent_RecordedEvent, 1, min(len(received), 512)+1)
-		batch[0] = recorded
-		for len(received) > 0 && len(batch) < cap(batch) {
-			if more := <-received; more != nil {
-				batch = append(batch, more)
+func (f *follower) pump(received <-chan frame, emit func(journal.Position, []journal.Event) error) error {
+	for message := range received {
+		batch := make([]recorded, 0, min(len(received), 512)+1)
+		for {
+			r, found, err := message.event()
+			if err != nil {
+				return &driver.Error{Class: driver.Internal, Detail: "the server sent what is no message", Cause: err}
 			}
+			if found {
+				batch = append(batch, r)
+			}
+			if len(batch) == cap(batch) || len(received) == 0 {
+				break
+			}
+			message = <-received
 		}
 		if err := f.deliver(batch, emit); err != nil {
 			return err
@@ -149,7 +155,7 @@ func (f *follower) pump(received <-chan *streams.ReadResp_ReadEvent_RecordedEven
 }
 
 // deliver emits events, in one piece unless positions are missing between them.
-func (f *follower) deliver(batch []*streams.ReadResp_ReadEvent_RecordedEvent, emit func(journal.Position, []journal.Event) error) error {
+func (f *follower) deliver(batch []recorded, emit func(journal.Position, []journal.Event) error) error {
 	events := make([]journal.Event, 0, len(batch))
 	flush := func() error {
 		if len(events) == 0 {
@@ -160,12 +166,12 @@ func (f *follower) deliver(batch []*streams.ReadResp_ReadEvent_RecordedEvent, em
 		events = nil
 		return err
 	}
-	for _, recorded := range batch {
-		e, err := f.event(recorded)
+	for _, r := range batch {
+		e, err := f.event(r)
 		if err != nil {
 			return errors.Join(flush(), err)
 		}
-		revision := recorded.GetStreamRevision()
+		revision := r.revision
 		if !f.checked {
 			f.checked = true
 			if revision+1 == uint64(f.from.Next) {
@@ -189,8 +195,8 @@ func (f *follower) deliver(batch []*streams.ReadResp_ReadEvent_RecordedEvent, em
 	return flush()
 }
 
-func (f *follower) event(recorded *streams.ReadResp_ReadEvent_RecordedEvent) (journal.Event, error) {
-	e, err := f.decoder.decode(recorded)
+func (f *follower) event(r recorded) (journal.Event, error) {
+	e, err := f.decoder.decode(r)
 	if err == nil {
 		return e, nil
 	}
@@ -199,6 +205,6 @@ func (f *follower) event(recorded *streams.ReadResp_ReadEvent_RecordedEvent) (jo
 	}
 	f.log.strange.Add(1)
 	f.log.logger.Error("an event of the journal stream was not written by this driver: it is passed over",
-		"stream", f.log.stream, "revision", recorded.GetStreamRevision(), "type", recorded.GetMetadata()["type"], "error", err)
+		"stream", f.log.stream, "revision", r.revision, "error", err)
 	return f.decoder.foreign(), nil
 }
