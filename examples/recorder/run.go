@@ -17,6 +17,7 @@ import (
 
 	"github.com/understudy-dev/understudy/chain"
 	"github.com/understudy-dev/understudy/driver"
+	"github.com/understudy-dev/understudy/examples/recorder/internal/demo"
 	"github.com/understudy-dev/understudy/examples/recorder/internal/host"
 	"github.com/understudy-dev/understudy/examples/recorder/internal/job"
 	"github.com/understudy-dev/understudy/examples/recorder/internal/sample"
@@ -71,7 +72,7 @@ func runAll(ctx context.Context, flags *flag.FlagSet, args []string, _ io.Reader
 	if err := os.MkdirAll(*out, 0o755); err != nil {
 		return err
 	}
-	log, err := zap.NewProduction(zap.WithCaller(false))
+	log, err := demo.NewLog("stderr")
 	if err != nil {
 		return err
 	}
@@ -79,13 +80,13 @@ func runAll(ctx context.Context, flags *flag.FlagSet, args []string, _ io.Reader
 	if err != nil {
 		return err
 	}
-	err = archiveAll(ctx, c, layout(*data, *out), filepath.Join(*data, sample.MasterFile), location, *workers, stdout)
+	err = archiveAll(ctx, c, layout(*data, *out), filepath.Join(*data, sample.MasterFile), location, *workers, log, stdout)
 	closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
 	defer cancel()
 	return errors.Join(err, c.Close(closing))
 }
 
-func archiveAll(ctx context.Context, c *chain.Chain, config job.Config, master string, zone *time.Location, workers int, stdout io.Writer) error {
+func archiveAll(ctx context.Context, c *chain.Chain, config job.Config, master string, zone *time.Location, workers int, log *zap.Logger, stdout io.Writer) error {
 	file, err := os.Open(master)
 	if err != nil {
 		return err
@@ -98,7 +99,7 @@ func archiveAll(ctx context.Context, c *chain.Chain, config job.Config, master s
 	working, stop := context.WithCancel(ctx)
 	worked := make(chan error, 1)
 	go func() {
-		worked <- c.Work(working, host.Kind, host.Handler(j, nil), chain.WorkOptions{Concurrency: workers})
+		worked <- c.Work(working, host.Kind, host.Logged(log, host.Handler(j, nil)), host.WorkOptions(workers))
 	}()
 	intake := &host.Intake{Chain: c, Zone: zone, Callers: workers}
 	err = intake.Run(ctx, file)

@@ -13,6 +13,7 @@ import (
 	"sync"
 	"time"
 
+	"go.uber.org/zap"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/understudy-dev/understudy/chain"
@@ -45,6 +46,24 @@ func Handler(j *job.Job, saved func(time.Duration)) chain.Handler {
 		}
 		return output, err
 	}
+}
+
+// Logged returns handler with a warning for each attempt that failed and will be repeated.
+func Logged(log *zap.Logger, handler chain.Handler) chain.Handler {
+	return func(ctx context.Context, h *chain.Handle) ([]byte, error) {
+		output, err := handler(ctx, h)
+		if _, rejected := errors.AsType[*job.Rejection](err); err != nil && !rejected && ctx.Err() == nil {
+			log.Warn("call not done yet: it is tried again", zap.String("id", h.ID()), zap.String("step", h.Step()),
+				zap.Int("attempt", h.Attempt()), zap.Error(err))
+		}
+		return output, err
+	}
+}
+
+// WorkOptions returns how to work on calls until none is left. What is no [job.Rejection], such as a full disk, is
+// repeated until somebody has mended it: a call that ended as failed is in the set-aside file.
+func WorkOptions(workers int) chain.WorkOptions {
+	return chain.WorkOptions{Concurrency: workers, Retry: chain.RetryPolicy{MaxAttempts: -1, MaxBackoff: 30 * time.Second}}
 }
 
 // Intake reads a call-detail file and starts a workflow for each line.
