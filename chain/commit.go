@@ -48,6 +48,20 @@ func (it *item) back(unknown bool) {
 	it.sending, it.unknown = false, it.unknown || unknown
 }
 
+// refuse answers its caller with err. After an attempt that did not tell what
+// became of it, only an error that shows the stored record means that the
+// transition counts no more.
+func (it *item) refuse(err error) {
+	it.mu.Lock()
+	unknown := it.unknown
+	it.mu.Unlock()
+	if unknown && storedIn(err) == nil {
+		err = &driver.Error{Class: driver.Unknown, Cause: err,
+			Detail: "an earlier attempt did not tell what became of it, and its repeat was refused"}
+	}
+	it.done <- result{err: err}
+}
+
 // leave marks its caller as gone, and returns whether it may have been done.
 func (it *item) leave() bool {
 	it.mu.Lock()
@@ -101,14 +115,15 @@ func (c *Chain) commitBatch(items []*item) {
 		})
 		switch {
 		case repeat:
-			for _, it := range items {
-				it.back(driver.ClassOf(err) == driver.Unknown)
+			for i, it := range items {
+				applied := i < len(verdicts) && verdicts[i].Err == nil // and then another record failed the batch
+				it.back(applied || driver.ClassOf(err) == driver.Unknown)
 			}
 		case err == nil:
 			c.conclude(v, items, transitions, verdicts)
 			return
 		case len(items) == 1:
-			items[0].done <- result{err: err}
+			items[0].refuse(err)
 			return
 		default: // one of them is poison: the others must not suffer for it
 			half := len(items) / 2
@@ -160,7 +175,7 @@ func (c *Chain) conclude(v *view, items []*item, transitions []driver.Transition
 	var records []driver.Record
 	for i, it := range items {
 		if err := verdicts[i].Err; err != nil {
-			it.done <- result{err: driver.In(err, v.active.name, "commit", it.t.Record.ID)}
+			it.refuse(driver.In(err, v.active.name, "commit", it.t.Record.ID))
 			continue
 		}
 		applied, records = append(applied, it), append(records, transitions[i].Record)
