@@ -33,7 +33,10 @@ func (c *Chain) claim(ctx context.Context, req driver.ClaimRequest) ([]driver.Re
 	for err == errMoved { //nolint:errorlint // it is never wrapped
 		records, err = c.carry(ctx, records, req.Token)
 	}
-	return records, nextDue{v.active, resp.Next}, err
+	if err != nil {
+		return nil, nextDue{}, err // they would not survive a failover: the leases run out
+	}
+	return records, nextDue{v.active, resp.Next}, nil
 }
 
 // carry brings records, claimed under a token in an epoch that is over, into the
