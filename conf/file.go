@@ -146,7 +146,9 @@ func (f *fileParser) section(n *yaml.Node, t reflect.Type, path string) map[stri
 			f.bad(f.at(e.name), key, "%s", unknownKey(t, e.key))
 			continue
 		}
-		f.origins[key] = f.at(e.name)
+		if !fld.isSection() { // what it does not set is still of the defaults
+			f.origins[key] = f.at(e.name)
+		}
 		if value := f.value(e.value, &fld, key); value != nil {
 			values[e.key] = value
 		}

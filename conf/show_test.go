@@ -39,6 +39,8 @@ links:
       password_file: /run/secrets/redis
       tls: {}
       nothing: ~
+policy:
+  retries: 4
 `)
 	require.NoError(t, os.WriteFile(filepath.Join(filepath.Dir(path), "secret"), []byte("swordfish: file \r\n"), 0o600))
 	return path, conf.Options{File: path,
@@ -51,7 +53,7 @@ func TestSecretsReachTheDriver(t *testing.T) {
 	path, options := secretive(t)
 	text, err := os.ReadFile(path)
 	require.NoError(t, err)
-	require.NoError(t, os.WriteFile(path, append(text, []byte("      sentinel_user: {env: UNDERSTUDY_SENTINEL}\n")...), 0o600))
+	require.NoError(t, os.WriteFile(path, []byte(strings.Replace(string(text), "nothing: ~", "sentinel_user: {env: UNDERSTUDY_SENTINEL}", 1)), 0o600))
 	c, err := conf.Load(options)
 	require.NoError(t, err)
 	var section map[string]any
@@ -93,7 +95,7 @@ links.redis.config.sentinel.password  [redacted]  environment UNDERSTUDY_LINKS__
 links.redis.config.tls  {}  c.yaml:14
 links.redis.config.url  [redacted]  c.yaml:10
 links.redis.config.username  [redacted] from {env: REDIS_USER}  c.yaml:6
-policy.retries  3  default
+policy.retries  4  c.yaml:17
 policy.timeout  10s  default
 policy.attempt  2.5s  default
 policy.backoff  50ms  default
