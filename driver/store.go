@@ -102,8 +102,8 @@ type Store interface {
 	//
 	// Commits, claims and merges that changed the store are changes; expiry
 	// is none. A change may be left out when a later one of the same record is
-	// already there; the last change of a record always comes. Revisions of one
-	// record never go back within a feed.
+	// already there; the last change of a record always comes. The changes of one
+	// record come in the order of [Compare].
 	//
 	// Errors: [CursorLost] when the store no longer reaches back to the cursor:
 	// begin anew with List; [Invalid] for a cursor that the store did not give;
