@@ -29,7 +29,7 @@ func changesCases() []Case {
 		{Name: "KeepTheOrderOfTheStore", run: changesOrder,
 			Sentence: "Changes feeds every change after req.Cursor to emit, in the order of the store."},
 		{Name: "ComeLive", run: changesLive,
-			Sentence: "Changes feeds every change, and then each new one as it happens; the last change of a record always comes; revisions of one record never go back within a feed."},
+			Sentence: "Changes feeds every change, and then each new one as it happens; the last change of a record always comes; the changes of one record come in the order of Compare."},
 		{Name: "GoToEachFeed", run: changesFeeds,
 			Sentence: "Concurrency: any number of calls may run at once: each feed has every change."},
 		{Name: "WaitForEmit", run: changesSlow,
