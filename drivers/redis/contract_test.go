@@ -27,19 +27,23 @@ import (
 func TestContractStandalone(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t, redistest.Options{})
-	runContract(t, installation{server.Config(t, unhurried(nil)), 1, func(contracttest.T, string) *redistest.Server { return server }})
+	on := installation{server.Config(t, unhurried(nil)), 1, func(contracttest.T, string) *redistest.Server { return server }}
+	on.run(t, direct, wire, process)
 }
 
 func TestContractSentinel(t *testing.T) {
 	t.Parallel()
 	watched := redistest.StartWatched(t, redistest.Options{})
-	runContract(t, installation{watched.Config(t, unhurried(nil)), 1, func(contracttest.T, string) *redistest.Server { return watched.Servers[0] }})
+	on := installation{watched.Config(t, unhurried(nil)), 1, func(contracttest.T, string) *redistest.Server { return watched.Servers[0] }}
+	on.run(t, process)
 }
 
 func TestContractCluster(t *testing.T) {
 	t.Parallel()
 	cluster := redistest.StartCluster(t, redistest.Options{})
-	runContract(t, installation{cluster.Config(t, unhurried(map[string]any{"shards": 4})), 4, func(t contracttest.T, key string) *redistest.Server { return cluster.Owner(t, key) }})
+	on := installation{cluster.Config(t, unhurried(map[string]any{"shards": 4})), 4,
+		func(t contracttest.T, key string) *redistest.Server { return cluster.Owner(t, key) }}
+	on.run(t, direct, process)
 }
 
 // unhurried adds time limits for a machine that does much else.
@@ -56,34 +60,45 @@ type installation struct {
 	owner  func(t contracttest.T, key string) *redistest.Server
 }
 
-// runContract runs the suite on the driver in this process, through the wire, and
-// on the plugin.
-func runContract(t *testing.T, on installation) {
-	linked := contracttest.Linked(redis.Driver(), func(string) json.RawMessage { return on.config })
-	for _, way := range []struct {
-		name string
-		open func(tb testing.TB) func(contracttest.T, string) (driver.Store, error)
-		kill func(contracttest.T, driver.Store)
-	}{
-		{"Direct", func(testing.TB) func(contracttest.T, string) (driver.Store, error) { return linked }, killLinked},
-		{"Wire", func(tb testing.TB) func(contracttest.T, string) (driver.Store, error) {
-			return func(ct contracttest.T, chain string) (driver.Store, error) {
-				store, err := linked(ct, chain)
-				if err != nil {
-					return nil, err
-				}
-				return wired{wiretest.InMemory(tb, store), store}, nil
-			}
-		}, killLinked},
-		{"Process", func(testing.TB) func(contracttest.T, string) (driver.Store, error) { return on.launch }, killPlugin},
-	} {
-		t.Run(way.name, func(t *testing.T) {
+// The ways to the driver: in this process, through the wire, and as a plugin.
+const (
+	direct  = "Direct"
+	wire    = "Wire"
+	process = "Process"
+)
+
+// run runs the suite in some ways; in all if REDIS_CONTRACT=all is set, which takes
+// half as long again. A plugin includes the wire, and what differs between the
+// installations lies behind it.
+func (on installation) run(t *testing.T, ways ...string) {
+	t.Helper()
+	if os.Getenv("REDIS_CONTRACT") == "all" {
+		ways = []string{direct, wire, process}
+	}
+	for _, way := range ways {
+		t.Run(way, func(t *testing.T) {
 			t.Parallel()
-			contracttest.Run(t, contracttest.Harness{
-				Open: way.open(t), Capabilities: driver.Capabilities(), Kill: way.kill, DropChanges: on.dropChanges,
-			})
+			h := contracttest.Harness{Open: on.link, Capabilities: driver.Capabilities(), Kill: killLinked, DropChanges: on.dropChanges}
+			switch way {
+			case wire:
+				h.Open = func(ct contracttest.T, chain string) (driver.Store, error) {
+					store, err := on.link(ct, chain)
+					if err != nil {
+						return nil, err
+					}
+					return wired{wiretest.InMemory(t, store), store}, nil
+				}
+			case process:
+				h.Open, h.Kill = on.launch, killPlugin
+			}
+			contracttest.Run(t, h)
 		})
 	}
+}
+
+// link opens a store in this process.
+func (on installation) link(t contracttest.T, chain string) (driver.Store, error) {
+	return contracttest.Linked(redis.Driver(), func(string) json.RawMessage { return on.config })(t, chain)
 }
 
 // wired is a store behind the wire.

@@ -138,13 +138,7 @@ func TestClusterFailoverUnderLoad(t *testing.T) {
 	defer stop()
 	l.more(t, 100)
 	for i := range 3 {
-		cluster.Nodes[i+3].Do(t, "CLUSTER", "FAILOVER")
-		redistest.Eventually(t, "the replica has taken over", func() error {
-			if cluster.Nodes[i+3].Info(t, "role") != "master" {
-				return errors.New("not yet")
-			}
-			return nil
-		})
+		cluster.Nodes[i+3].TakeOver(t)
 		l.more(t, 100)
 	}
 	stop()

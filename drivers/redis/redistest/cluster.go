@@ -4,10 +4,12 @@ package redistest
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 )
@@ -144,6 +146,22 @@ func (c *Cluster) Config(t T, changes map[string]any) json.RawMessage {
 	t.Helper()
 	addresses := []string{c.Nodes[0].Addr, c.Nodes[1].Addr, c.Nodes[2].Addr}
 	return c.Nodes[0].secure(t, map[string]any{"mode": "cluster", "addresses": addresses}, changes)
+}
+
+// TakeOver makes a replica in a Cluster the master, in agreement with its master.
+func (s *Server) TakeOver(t T) {
+	t.Helper()
+	var asked time.Time
+	Eventually(t, "the replica has taken over", func() error {
+		if s.Info(t, "role") == "master" {
+			return nil
+		}
+		if time.Since(asked) > 6*time.Second { // the servers give up after 5 s
+			asked = time.Now()
+			s.Do(t, "CLUSTER", "FAILOVER")
+		}
+		return errors.New("it is still a replica")
+	})
 }
 
 // MoveSlot moves the slot of a key, with all keys in it, to another master.
