@@ -12,27 +12,17 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 
-	"github.com/understudy-dev/understudy/drivers/eventstore"
 	"github.com/understudy-dev/understudy/drivers/eventstore/devserver"
-	"github.com/understudy-dev/understudy/plugins"
 )
 
-// The test binary is also the plugin and the server that tests start, kill and
-// freeze: with one of these as its first argument.
-var helpers = map[string]func(args []string) error{
-	"plugin": func([]string) error { return plugins.Serve(eventstore.Driver()) },
-	"server": serve,
-}
-
 func TestMain(m *testing.M) {
-	if len(os.Args) > 1 {
-		if helper, ok := helpers[os.Args[1]]; ok {
-			if err := helper(os.Args[2:]); err != nil {
-				fmt.Fprintln(os.Stderr, err)
-				os.Exit(1)
-			}
-			return
+	// The test binary is also the server that tests start, kill and freeze.
+	if len(os.Args) == 4 && os.Args[1] == "server" {
+		if err := serve(os.Args[2:]); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
 		}
+		return
 	}
 	goleak.VerifyTestMain(m)
 }

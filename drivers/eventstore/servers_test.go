@@ -4,9 +4,12 @@ package eventstore_test
 
 import (
 	"encoding/json"
+	"errors"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -17,6 +20,7 @@ import (
 	"github.com/understudy-dev/understudy/driver"
 	"github.com/understudy-dev/understudy/drivers/eventstore"
 	"github.com/understudy-dev/understudy/drivers/eventstore/devserver"
+	"github.com/understudy-dev/understudy/drivers/journal"
 	"github.com/understudy-dev/understudy/plugins"
 )
 
@@ -87,28 +91,117 @@ func caFile(t testing.TB, server *devserver.Server) string {
 
 var capabilities = []driver.Capability{driver.CapChanges, driver.CapDurable, driver.CapShared}
 
+// feedLength is how many changes the feeds of the suite reach back.
+const feedLength = 2048
+
 // linked is the harness of stores in this process. Such a store cannot be killed
 // alone; what it holds beyond its memory is the connection, so that is what ends.
 func linked(t testing.TB, s settings) contracttest.Harness {
 	t.Helper()
+	s["feed"] = feedLength
 	section := s.json(t)
-	return contracttest.Harness{
-		Open:         contracttest.Linked(eventstore.Driver(), func(string) json.RawMessage { return section }),
+	h := contracttest.Harness{
+		Open: func(t contracttest.T, chain string) (driver.Store, error) {
+			return openReady(t, chain, section)
+		},
 		Capabilities: capabilities,
 		Kill:         func(t contracttest.T, store driver.Store) { require.NoError(t, store.Close(t.Context())) },
 	}
+	h.DropChanges = dropChanges(h.Open)
+	return h
 }
 
-// launched is the harness of stores that each have a plugin process.
+// openReady opens a store and waits until it serves, which takes a while when many
+// tests share a machine.
+func openReady(t contracttest.T, chain string, section json.RawMessage) (driver.Store, error) {
+	store, err := contracttest.Linked(eventstore.Driver(), func(string) json.RawMessage { return section })(t, chain)
+	if err != nil {
+		return nil, err
+	}
+	if err := store.(*journal.Machine).Ready(t.Context()); err != nil { //nolint:errcheck,forcetypeassert // that is what Open returns
+		return nil, errors.Join(err, store.Close(t.Context()))
+	}
+	return store, nil
+}
+
+// frozen is the harness of stores in this process that reach the server through a
+// proxy for each chain, which can stop letting anything pass.
+func frozen(t testing.TB, address string) contracttest.Harness {
+	t.Helper()
+	var mu sync.Mutex
+	proxies := map[string]*proxy{}
+	of := func(chain string) *proxy {
+		mu.Lock()
+		defer mu.Unlock()
+		if proxies[chain] == nil {
+			proxies[chain] = newProxy(t, address)
+		}
+		return proxies[chain]
+	}
+	h := linked(t, settings{"hosts": []string{address}})
+	h.Open = func(ct contracttest.T, chain string) (driver.Store, error) {
+		return openReady(ct, chain, settings{"hosts": []string{of(chain).address()}, "feed": feedLength}.json(ct))
+	}
+	h.Freeze = func(_ contracttest.T, chain string) func() {
+		p := of(chain)
+		p.set(func() { p.held = true })
+		return func() { p.set(func() { p.held = false }) }
+	}
+	h.DropChanges = dropChanges(h.Open)
+	return h
+}
+
+// dropChanges lets a workflow change so often that feeds forget what was before,
+// and then expire.
+func dropChanges(open func(contracttest.T, string) (driver.Store, error)) func(contracttest.T, string) {
+	return func(t contracttest.T, chain string) {
+		store, err := open(t, chain)
+		require.NoError(t, err)
+		epoch, err := store.Epoch(t.Context(), driver.EpochRequest{})
+		require.NoError(t, err)
+		now := epoch.Time
+		filler := driver.Record{ID: "filler", Kind: "filler", Epoch: epoch.Epoch.Number, Status: driver.Succeeded, Created: now, Updated: now, Expires: now.Add(-time.Hour)}
+		for filler.Revision < feedLength {
+			var records []driver.Record
+			for range driver.MaxBatch {
+				filler.Revision++
+				filler.Token = driver.NewToken()
+				records = append(records, filler)
+			}
+			_, err := store.Merge(t.Context(), driver.MergeRequest{Guard: driver.Guard{Epoch: filler.Epoch}, Records: records})
+			require.NoError(t, err)
+		}
+		for present := true; present; {
+			got, err := store.Get(t.Context(), driver.GetRequest{IDs: []string{"filler"}})
+			require.NoError(t, err)
+			present = len(got.Records) > 0
+		}
+		require.NoError(t, store.Close(t.Context()))
+	}
+}
+
+// launched is the harness of stores that each have a process of the plugin's own
+// binary.
 func launched(t testing.TB, s settings) contracttest.Harness {
 	t.Helper()
+	s["feed"] = feedLength
 	section := s.json(t)
-	return contracttest.Harness{
+	binary := filepath.Join(t.TempDir(), "understudy-eventstore")
+	output, err := exec.CommandContext(t.Context(), "go", "build", "-o", binary, "../../plugins/eventstore").CombinedOutput()
+	require.NoError(t, err, string(output))
+	h := contracttest.Harness{
 		Open: func(t contracttest.T, chain string) (driver.Store, error) {
-			return plugins.Launch(t.Context(), plugins.Spec{
-				Path: self(t), Args: []string{"plugin"}, Driver: eventstore.Name, Chain: chain, Link: "journal", Config: section,
+			store, err := plugins.Launch(t.Context(), plugins.Spec{
+				Path: binary, Driver: eventstore.Name, Chain: chain, Link: "journal", Config: section,
 				StartTimeout: 15 * time.Second,
 			})
+			if err != nil {
+				return nil, err
+			}
+			for err = errNotReady; err != nil && t.Context().Err() == nil; {
+				_, err = store.Epoch(t.Context(), driver.EpochRequest{})
+			}
+			return store, nil
 		},
 		Capabilities: capabilities,
 		Kill: func(t contracttest.T, store driver.Store) {
@@ -117,4 +210,8 @@ func launched(t testing.TB, s settings) contracttest.Harness {
 			require.NoError(t, syscall.Kill(pid, syscall.SIGKILL))
 		},
 	}
+	h.DropChanges = dropChanges(h.Open)
+	return h
 }
+
+var errNotReady = errors.New("not asked yet")
