@@ -29,12 +29,15 @@ type Config struct {
 	Insecure bool `json:"insecure"`
 	// TLS encrypts the connections. An empty section uses the system's authorities.
 	TLS *TLS `json:"tls"`
-	// Username and Password are those of a user of EventStoreDB. The files are read
-	// for each new connection, so that a password is replaced without a restart.
-	Username     string        `json:"username"`
-	UsernameFile string        `json:"username_file"`
-	Password     driver.Secret `json:"password"`
-	PasswordFile string        `json:"password_file"`
+	// Username of a user of EventStoreDB.
+	Username string `json:"username"`
+	// UsernameFile names a file that holds the username.
+	UsernameFile string `json:"username_file"`
+	// Password of the user.
+	Password driver.Secret `json:"password"`
+	// PasswordFile names a file that holds the password. It is read for each new
+	// connection, so that a password is replaced without a restart.
+	PasswordFile string `json:"password_file"`
 
 	// StreamPrefix and the name of the chain are the name of the journal stream.
 	// Default: understudy-.
