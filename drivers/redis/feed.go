@@ -108,7 +108,7 @@ func parseChanges(payload string) ([]driver.Change, error) {
 	return changes, nil
 }
 
-// parseIndexEntry is the inverse of indexEntry.
+// parseIndexEntry is the inverse of [arena.indexEntry].
 func parseIndexEntry(entry string) (driver.Change, error) {
 	kindEnd := strings.IndexByte(entry, 0)
 	if kindEnd < 1 || len(entry) < kindEnd+7 {

@@ -5,10 +5,6 @@ package redis
 import (
 	"hash/fnv"
 	"strconv"
-
-	"github.com/redis/rueidis"
-
-	"github.com/understudy-dev/understudy/driver"
 )
 
 // keys of one shard. All carry its hash tag and so lie in one slot.
@@ -43,19 +39,4 @@ func shardOf(id string, shards int) int {
 	h := fnv.New32a()
 	_, _ = h.Write([]byte(id))
 	return int(h.Sum32() % uint32(shards))
-}
-
-// indexEntry is the entry of a record in the index of its shard: status, kind, a
-// zero byte, due in milliseconds (six bytes, big-endian), id. Sorted by bytes, the
-// records of one kind and status stand in the order in which they are due.
-func indexEntry(r *driver.Record) string {
-	b := make([]byte, 0, 8+len(r.Kind)+len(r.ID))
-	b = append(b, byte(r.Status))
-	b = append(b, r.Kind...)
-	var ms int64
-	if !r.Due.IsZero() {
-		ms = r.Due.UnixMilli()
-	}
-	b = append(b, 0, byte(ms>>40), byte(ms>>32), byte(ms>>24), byte(ms>>16), byte(ms>>8), byte(ms))
-	return rueidis.BinaryString(append(b, r.ID...))
 }

@@ -22,9 +22,9 @@ func (s *Store) Commit(ctx context.Context, req driver.CommitRequest) (driver.Co
 		return driver.CommitResponse{}, s.wrap(s.guarded(ctx, b.guard, err), "commit")
 	}
 	b.check = req.ValidateAt
-	b.args = func(args []string, i int) []string {
+	b.args = func(args []string, i int, a *arena) []string {
 		t := &req.Transitions[i]
-		return append(args, t.Record.ID, base(t), encode(&t.Record, t.Record.Revision == 1), indexEntry(&t.Record))
+		return append(args, t.Record.ID, base(t), a.value(&t.Record, t.Record.Revision == 1), a.indexEntry(&t.Record))
 	}
 	b.record = func(i int) *driver.Record { return &req.Transitions[i].Record }
 	b.refused = func(i int, stored *driver.Record) error {
@@ -46,9 +46,9 @@ func (s *Store) Merge(ctx context.Context, req driver.MergeRequest) (driver.Merg
 	}
 	b.check = req.ValidateAt
 	b.record = func(i int) *driver.Record { return &req.Records[i] }
-	b.args = func(args []string, i int) []string {
+	b.args = func(args []string, i int, a *arena) []string {
 		r := &req.Records[i]
-		return append(args, r.ID, encode(r, false), indexEntry(r))
+		return append(args, r.ID, a.value(r, false), a.indexEntry(r))
 	}
 	b.refused = func(i int, _ *driver.Record) error { return misread("record %d was refused", i) }
 	receipt, verdicts, err := s.mutate(ctx, b)
@@ -66,7 +66,7 @@ type batch struct {
 	perRecord int // arguments per record
 	check     func(i int) error
 	record    func(i int) *driver.Record
-	args      func(args []string, i int) []string
+	args      func(args []string, i int, a *arena) []string
 	refused   func(i int, stored *driver.Record) error // makes the verdict of a refusal
 }
 
@@ -183,8 +183,12 @@ func (s *Store) send(ctx context.Context, b batch, p *part) {
 	const before = 3
 	args := make([]string, before, before+len(p.places)*b.perRecord)
 	payload := make([]byte, 0, len(p.places)*96)
+	var a arena
 	for _, i := range p.places {
-		args = b.args(args, i)
+		a.reserve(b.record(i))
+	}
+	for _, i := range p.places {
+		args = b.args(args, i, &a)
 		payload = appendChange(payload, b.record(i), args[len(args)-1])
 	}
 	args[0], args[1], args[2] = itoa(s.config.StreamLength), s.touch(), rueidis.BinaryString(payload)
@@ -258,16 +262,6 @@ func add(r driver.Receipt, a answer) driver.Receipt {
 	return r
 }
 
-// encode returns the encoding of a record; complete adds the zeros that end the
-// value of a record that was never changed.
-func encode(r *driver.Record, complete bool) string {
-	b := driver.AppendRecord(make([]byte, 0, driver.EncodedSize(r)+suffixBytes), r)
-	if complete {
-		b = append(b, make([]byte, suffixBytes)...)
-	}
-	return rueidis.BinaryString(b)
-}
-
 // decode reads a record that a script sent.
 func decode(m *rueidis.RedisMessage) (driver.Record, error) {
 	text, err := m.ToString()
@@ -276,9 +270,6 @@ func decode(m *rueidis.RedisMessage) (driver.Record, error) {
 	}
 	return driver.DecodeRecord([]byte(text))
 }
-
-// suffixBytes is the sequence that follows a stored record.
-const suffixBytes = 8
 
 // decodeStored reads a value as it is stored; ok is false if there is none, or if
 // it has expired at now.

@@ -114,8 +114,12 @@ while true do
   head(s)
 end
 expect(#taken)
-for i, t in ipairs(taken) do put(given[i], values[i], t[1], t[2]) end
-flush(tonumber(ARGV[2]))
+local pieces = {}
+for i, t in ipairs(taken) do
+  put(given[i], values[i], t[1], t[2])
+  pieces[i] = piece(values[i], t[1])
+end
+flush(tonumber(ARGV[2]), table.concat(pieces))
 if #given > 0 and not repeated then call('SET', KEYS[6], cmsgpack.pack(given), 'PX', lease) end
 if ARGV[3] == '1' then touch() end
 return answer('ok', #given, values, next_due)

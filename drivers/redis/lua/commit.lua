@@ -8,7 +8,7 @@ local no = refused()
 if no then return no end
 local argv = ARGV
 local n = (#argv - 4) / 4
-local ids, letters, stored, latest, complete, held = {}, {}, {}, {}, {}, nil
+local ids, letters, stored, applied, held = {}, {}, {}, 0, nil
 if n > 0 then
   sweep(n + 16)
   for i = 1, n do ids[i] = argv[4 * i + 1] end
@@ -17,9 +17,10 @@ end
 expect(n)
 for i = 1, n do
   local id, base, new = ids[i], argv[4 * i + 2], argv[4 * i + 3]
-  local first = not latest[id] and held[i] or nil
+  local at = place[id]
+  local first = not at and held[i] or nil
   -- What has expired counts as forgotten, unless this very call put it there.
-  local live = latest[id] or first and not expired(first) and first or nil
+  local live = at and pairs_of[at + 1] or first and not expired(first) and first or nil
   local letter = 'c'
   if not live then
     letter = base == '' and 'a' or 'n'
@@ -31,12 +32,12 @@ for i = 1, n do
   end
   if letter == 'a' then
     put(id, new, argv[4 * i + 4], first, base == '')
-    latest[id], complete[id] = new, base == ''
+    applied = applied + 1
   elseif letter == 'c' then
-    stored[#stored + 1] = latest[id] and not complete[id] and live or sub(live, 1, -9)
+    stored[#stored + 1] = sub(live, 1, -9)
   end
   letters[i] = letter
 end
-flush(tonumber(argv[2]), argv[4])
+flush(tonumber(argv[2]), applied == n and argv[4] or told(letters, argv, 4, 3))
 if argv[3] == '1' then touch() end
 return answer('ok', table.concat(letters), stored)

@@ -19,7 +19,7 @@ end
 
 local argv = ARGV
 local n = (#argv - 4) / 3
-local ids, letters, latest, held = {}, {}, {}, nil
+local ids, letters, applied, held = {}, {}, 0, nil
 if n > 0 then
   sweep(n + 16)
   for i = 1, n do ids[i] = argv[3 * i + 2] end
@@ -28,16 +28,16 @@ end
 expect(n)
 for i = 1, n do
   local id, new = ids[i], argv[3 * i + 3]
-  local first = not latest[id] and held[i] or nil
-  local old = latest[id] or first and not expired(first) and first or nil
+  local at = place[id]
+  local first = not at and held[i] or nil
+  local old = at and pairs_of[at + 1] or first and not expired(first) and first or nil
   if old and not newer(new, old) then
     letters[i] = 'r'
   else
     put(id, new, argv[3 * i + 4], first)
-    latest[id] = new
-    letters[i] = 'a'
+    letters[i], applied = 'a', applied + 1
   end
 end
-flush(tonumber(argv[2]), argv[4])
+flush(tonumber(argv[2]), applied == n and argv[4] or told(letters, argv, 3, 3))
 if argv[3] == '1' then touch() end
 return answer('ok', table.concat(letters))

@@ -1,12 +1,13 @@
 -- Changes of a call are announced by expect, collected by put, and stored by
 -- flush, each kind of change with one command.
-local pairs_of, added, removed, told, expiring = {}, {}, {}, {}, nil
-local expected, count, filled, gone, after, suffix = 0, 0, 0, 0, 0, nil
+local pairs_of, added, removed, expiring = {}, {}, {}, nil
+local filled, gone, after, suffix = 0, 0, 0, nil
 local place = {} -- id -> where it stands in pairs_of
 
--- expect announces n changes; all get the sequence that the call leaves behind.
+-- expect announces up to n changes; all get the sequence that the call leaves
+-- behind.
 local function expect(n)
-  expected, after = n, sequence + n
+  after = sequence + n
   suffix = struct.pack('<I8', after)
 end
 
@@ -40,29 +41,21 @@ local function put(id, v, entry, old, complete)
   end
   pairs_of[at + 1] = v
   added[at + 1] = entry
-  count = count + 1
-  told[2 * count - 1], told[2 * count] = v, entry
-  local e = sub(v, 79, 86)
-  if e ~= ZERO8 or old and sub(old, 79, 86) ~= ZERO8 or expiring and expiring[id] then
+  -- Only finished records (status 4 and above) expire.
+  if byte(entry) > 3 or old and byte(old, 2) > 3 or expiring and expiring[id] then
     expiring = expiring or {}
-    expiring[id] = e
+    expiring[id] = sub(v, 79, 86)
   end
 end
 
--- payload is what the feed tells of the changes: see parseChanges.
-local function payload()
-  local parts = {}
-  for i = 1, count do
-    local v, entry = told[2 * i - 1], told[2 * i]
-    parts[i] = sub(v, 3, 18) .. char(math.floor(#entry / 256), #entry % 256) .. entry
-  end
-  return table.concat(parts)
+-- piece is what the feed tells of one change: see parseChanges.
+local function piece(v, entry)
+  return sub(v, 3, 18) .. char(math.floor(#entry / 256), #entry % 256) .. entry
 end
 
--- flush stores it all; whole is the payload for the case that every change that was
--- announced has been put.
-local function flush(feed_length, whole)
-  if count == 0 then return end
+-- flush stores it all; payload is what the feed tells.
+local function flush(feed_length, payload)
+  if filled == 0 then return end
   sequence = after
   call('HSET', RECORDS, unpack(pairs_of))
   if gone > 0 then call('ZREM', INDEX, unpack(removed)) end
@@ -76,8 +69,21 @@ local function flush(feed_length, whole)
   if floor > forgotten then forgotten = floor end
   local last = string.format('%.0f', sequence)
   call('XADD', FEED, 'MINID', '~', string.format('%.0f-0', math.max(floor, 0)), last .. '-0',
-    'b', struct.pack('<I8', now) .. (count == expected and whole or payload()))
+    'b', struct.pack('<I8', now) .. payload)
   call('HSET', META, 'q', last, 'f', string.format('%.0f', forgotten))
+end
+
+-- told puts the payload together where not all of a batch was applied: letters[i]
+-- is 'a' for what was; argv has the value of i at step * i + from, and its index
+-- entry after it.
+local function told(letters, argv, step, from)
+  local parts = {}
+  for i, letter in ipairs(letters) do
+    if letter == 'a' then
+      parts[#parts + 1] = piece(argv[step * i + from], argv[step * i + from + 1])
+    end
+  end
+  return table.concat(parts)
 end
 
 -- touch makes the connection have written something, so that WAIT and WAITAOF
