@@ -6,12 +6,16 @@ package main
 import (
 	"fmt"
 	"os"
+	"runtime/debug"
 
 	"github.com/understudy-dev/understudy/drivers/redis"
 	"github.com/understudy-dev/understudy/plugins"
 )
 
 func main() {
+	// The driver keeps little and allocates much: a sixth more commits per second
+	// for a few more MiB.
+	debug.SetGCPercent(400)
 	if err := plugins.Serve(redis.Driver()); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
