@@ -121,7 +121,7 @@ func (g *gain) read() error {
 	}
 	g.records = make([]driver.Record, len(values))
 	for i := range values {
-		if g.records[i], err = decode(&values[i]); err != nil {
+		if g.records[i], _, err = decodeStored(&values[i], g.answer.time); err != nil {
 			return err
 		}
 	}

@@ -1,7 +1,7 @@
 -- KEYS[6]: what the claim of this token gave. ARGV: guard, length of the feed, 1
 -- to write in any case, token, owner, lease in ms, limit, limit of bytes, largest
 -- record, then the kinds. Answer: number given by the first call of this token,
--- values, earliest due time of the others (0: none).
+-- stored values, earliest due time of the others (0: none).
 local no = refused()
 if no then return no end
 local token, owner, lease, limit = ARGV[4], ARGV[5], tonumber(ARGV[6]), tonumber(ARGV[7])
@@ -13,7 +13,7 @@ if repeated then
   if #given > 0 then
     for i, v in ipairs(call('HMGET', RECORDS, unpack(given))) do
       if v and sub(v, 19, 34) == token then
-        values[#values + 1], mine[given[i]] = sub(v, 1, -9), true
+        values[#values + 1], mine[given[i]] = v, true
       end
     end
   end
@@ -56,8 +56,9 @@ for k = 10, #ARGV do
   end
 end
 
+expect(limit)
 local until_bytes = struct.pack('<I8', now + lease)
--- leased gives the kind and the successor of a stored value.
+-- leased gives the kind and the successor of a stored value, with its suffix.
 local function leased(v, id)
   local kind = kind_id(v)
   local lo, hi = struct.unpack('<I4I4', sub(v, 3, 10))
@@ -70,7 +71,7 @@ local function leased(v, id)
   local size = #owner < 128 and char(#owner) or char(#owner % 128 + 128, math.floor(#owner / 128))
   return kind, sub(v, 1, 1) .. '\2' .. struct.pack('<I4I4', lo, hi) .. wanted_epoch .. token .. until_bytes .. token
     .. struct.pack('<I4', attempt) .. sub(v, 63, 70) .. struct.pack('<I8', now) .. ZERO8
-    .. sub(v, 87, from - 1) .. size .. owner .. sub(v, from + skip + o, -9)
+    .. sub(v, 87, from - 1) .. size .. owner .. sub(v, from + skip + o, -9) .. suffix
 end
 
 -- The earliest head of all places comes next; records of later epochs are passed
@@ -98,7 +99,7 @@ while true do
       call('ZREM', INDEX, entry) -- an entry without its record must not hide others
     else
       local kind, new = leased(v, id)
-      if less(wanted_epoch, sub(v, 11, 18)) or #new > largest then
+      if less(wanted_epoch, sub(v, 11, 18)) or #new - 8 > largest then
         if next_due == 0 then next_due = due end
       elseif bytes + #new > most_bytes then
         if next_due == 0 then next_due = due end
@@ -113,10 +114,9 @@ while true do
   s.at = s.at + 1
   head(s)
 end
-expect(#taken)
 local pieces = {}
 for i, t in ipairs(taken) do
-  put(given[i], values[i], t[1], t[2])
+  put(given[i], values[i], t[1], t[2], READY)
   pieces[i] = piece(values[i], t[1])
 end
 flush(tonumber(ARGV[2]), table.concat(pieces))

@@ -31,7 +31,7 @@ for i = 1, n do
     letter = 'a'
   end
   if letter == 'a' then
-    put(id, new, argv[4 * i + 4], first, base == '')
+    put(id, new, argv[4 * i + 4], first, base == '' and FIRST or BARE)
     applied = applied + 1
   elseif letter == 'c' then
     stored[#stored + 1] = sub(live, 1, -9)

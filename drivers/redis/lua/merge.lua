@@ -34,7 +34,7 @@ for i = 1, n do
   if old and not newer(new, old) then
     letters[i] = 'r'
   else
-    put(id, new, argv[3 * i + 4], first)
+    put(id, new, argv[3 * i + 4], first, BARE)
     letters[i], applied = 'a', applied + 1
   end
 end

@@ -18,9 +18,11 @@ local function replaced(old, entry, id)
 end
 
 -- put stores v, whose index entry is entry, in place of old (or nil). A value may
--- be put in place of one put before in the same call. complete: v is a first
--- revision and has its zeros already; joining strings is what costs most here.
-local function put(id, v, entry, old, complete)
+-- be put in place of one put before in the same call. v is without its suffix, with
+-- that of a first revision (FIRST), or with the one of this call (READY): joining
+-- strings is what costs most here.
+local BARE, FIRST, READY = 0, 1, 2
+local function put(id, v, entry, old, form)
   local at = place[id]
   if not at then
     at = filled + 1
@@ -34,9 +36,9 @@ local function put(id, v, entry, old, complete)
       removed[gone] = replaced(old, entry, id)
     end
   end
-  if not complete then
+  if form == BARE then
     v = v .. suffix
-  elseif old then
+  elseif form == FIRST and old then
     v = sub(v, 1, -9) .. suffix
   end
   pairs_of[at + 1] = v
