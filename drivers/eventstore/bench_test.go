@@ -62,7 +62,7 @@ func parallel(b *testing.B, callers, events int, call func(i int) error) {
 
 // BenchmarkCommit is to be compared with BenchmarkBareAppend.
 func BenchmarkCommit(b *testing.B) {
-	s := open(b, calm(start(b, devserver.Options{}).Addresses()...)).ready()
+	s := open(b, calm(launch(b).address)).ready()
 	batches := make([][]driver.Transition, b.N)
 	for i := range batches {
 		batches[i] = starts(b, fmt.Sprint("w-", i), batchSize)
@@ -79,11 +79,11 @@ func BenchmarkCommit(b *testing.B) {
 // BenchmarkBareAppend appends the very events of BenchmarkCommit with the official
 // client, and nothing else.
 func BenchmarkBareAppend(b *testing.B) {
-	server := start(b, devserver.Options{})
-	s := open(b, calm(server.Addresses()...)).ready()
+	server := launch(b)
+	s := open(b, calm(server.address)).ready()
 	_, err := s.Commit(b.Context(), driver.CommitRequest{Transitions: starts(b, "w", batchSize)})
 	require.NoError(b, err)
-	o := newOperator(b, server.URL())
+	o := newOperator(b, "esdb://"+server.address+"?tls=false")
 	var events []esdb.EventData
 	for _, e := range o.events(journalStream)[1:] {
 		events = append(events, esdb.EventData{EventType: e.EventType, ContentType: esdb.ContentTypeJson, Data: e.Data, Metadata: e.UserMetadata})

@@ -11,6 +11,7 @@ import (
 
 	"github.com/EventStore/EventStore-Client-Go/v4/protos/shared"
 	"github.com/EventStore/EventStore-Client-Go/v4/protos/streams"
+	"google.golang.org/grpc"
 
 	"github.com/understudy-dev/understudy/driver"
 )
@@ -61,9 +62,9 @@ func (w *wrongRevision) Error() string {
 
 // append writes events at the end of a stream, all or none: the server does so
 // only once all have been sent. The error is a *wrongRevision or has a class.
-func (h *handle) append(caller context.Context, stream string, expect expectation, events []*streams.AppendReq) error {
+func (h *handle) append(caller context.Context, stream string, expect expectation, events []frame) error {
 	return h.within(caller, func(ctx context.Context, s *session) error {
-		call, err := s.streams.Append(ctx)
+		call, err := s.streams.Append(ctx, grpc.ForceCodecV2(newFrameCodec()))
 		if err != nil {
 			return h.failed(caller, ctx, s, classify(err, nil, false), false)
 		}
@@ -71,7 +72,7 @@ func (h *handle) append(caller context.Context, stream string, expect expectatio
 		expect(options)
 		err = call.Send(&streams.AppendReq{Content: &streams.AppendReq_Options_{Options: options}})
 		for i := 0; err == nil && i < len(events); i++ {
-			err = call.Send(events[i])
+			err = call.SendMsg(&events[i])
 		}
 		if errors.Is(err, io.EOF) { // the call has ended: why, comes as its answer
 			err = call.RecvMsg(new(streams.AppendResp))

@@ -46,7 +46,8 @@ func (l *log) Check(ctx context.Context) (driver.ProbeResponse, error) {
 	if err := l.checkRights(ctx, &resp); err != nil {
 		return resp, err
 	}
-	return resp, l.checkCluster(ctx, &resp)
+	err = l.checkCluster(ctx, &resp)
+	return resp, err
 }
 
 // checkRights reports a missing right to truncate the journal, which is needed

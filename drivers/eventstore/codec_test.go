@@ -8,7 +8,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/EventStore/EventStore-Client-Go/v4/protos/shared"
 	"github.com/EventStore/EventStore-Client-Go/v4/protos/streams"
+	"github.com/google/uuid"
 	"github.com/stretchr/testify/require"
 	"google.golang.org/protobuf/proto"
 	"pgregory.net/rapid"
@@ -23,12 +25,30 @@ var noon = time.Date(2026, 5, 1, 12, 0, 0, 120_000_000, time.UTC)
 func through(t require.TestingT, e journal.Event) journal.Event {
 	requests, _, err := messages([]journal.Event{e})
 	require.NoError(t, err)
-	m := requests[0].GetProposedMessage()
+	m := proposedBy(t, requests[0])
 	require.True(t, json.Valid(m.GetData()), "data: %s", m.GetData())
 	require.True(t, json.Valid(m.GetCustomMetadata()), "metadata: %s", m.GetCustomMetadata())
 	back, err := newDecoder().decode(recorded{data: m.GetData(), metadata: m.GetCustomMetadata()})
 	require.NoError(t, err)
 	return back
+}
+
+// proposedBy reads a message with the generated code.
+func proposedBy(t require.TestingT, f frame) *streams.AppendReq_ProposedMessage {
+	var req streams.AppendReq
+	require.NoError(t, proto.Unmarshal(f.b, &req))
+	return req.GetProposedMessage()
+}
+
+func TestProposedEventsAreReadByTheGeneratedCode(t *testing.T) {
+	t.Parallel()
+	id := newIDs(1)[0]
+	m := proposedBy(t, proposed(id, strings.Repeat("T", 300), []byte("meta"), []byte("data")))
+	require.Equal(t, id.String(), m.GetId().GetString_())
+	require.Equal(t, map[string]string{"type": strings.Repeat("T", 300), "content-type": "application/json"}, m.GetMetadata())
+	require.Equal(t, []string{"meta", "data"}, []string{string(m.GetCustomMetadata()), string(m.GetData())})
+	require.Equal(t, uuid.Version(4), id.Version())
+	require.Equal(t, uuid.RFC4122, id.Variant())
 }
 
 func origin() *journal.Origin {
@@ -149,7 +169,7 @@ func TestOtherEventsKeepWhatTheyCarry(t *testing.T) {
 func TestFramesAreReadAsTheGeneratedCodeDoes(t *testing.T) {
 	t.Parallel()
 	event := &streams.ReadResp_ReadEvent_RecordedEvent{
-		Id: eventID(make([]byte, 16)), StreamRevision: 1<<64 - 1, CommitPosition: 5, PreparePosition: 6,
+		Id: &shared.UUID{}, StreamRevision: 1<<64 - 1, CommitPosition: 5, PreparePosition: 6,
 		Metadata: map[string]string{"type": "T"}, CustomMetadata: []byte("{}"), Data: []byte("data"),
 	}
 	for name, resp := range map[string]*streams.ReadResp{
@@ -281,7 +301,7 @@ func FuzzDecode(f *testing.F) {
 	rec := full()
 	requests, _, err := messages([]journal.Event{{Kind: journal.Committed, Origin: origin(), Data: driver.AppendRecord(nil, &rec)}})
 	require.NoError(f, err)
-	m := requests[0].GetProposedMessage()
+	m := proposedBy(f, requests[0])
 	f.Add(m.GetCustomMetadata(), m.GetData())
 	f.Add([]byte(`{"format":1,"event":"expired","batch":"00000000000000000000000000000001"}`), []byte(`{"id":"a"}`))
 	f.Add([]byte(`{"`), []byte(`[`))

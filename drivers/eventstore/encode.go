@@ -4,12 +4,10 @@ package eventstore
 
 import (
 	"crypto/rand"
-	"encoding/binary"
 	"maps"
 	"slices"
 
-	"github.com/EventStore/EventStore-Client-Go/v4/protos/shared"
-	"github.com/EventStore/EventStore-Client-Go/v4/protos/streams"
+	"github.com/google/uuid"
 
 	"github.com/understudy-dev/understudy/driver"
 	"github.com/understudy-dev/understudy/drivers/journal"
@@ -45,14 +43,15 @@ func encode(e *journal.Event) (*encoded, error) {
 		// known that it is there.
 		enc.partial = rec.Revision > 1 && (e.Kind == journal.Committed || e.Kind == journal.Claimed)
 		enc.id = rec.ID
-		w := writer{make([]byte, 0, len(e.Data)+len(e.Data)/2+256)}
+		w := writer{make([]byte, 0, len(e.Data)+320)} // enough for the keys; base64 takes more
 		w.record(&rec, enc.partial)
 		enc.data = w.b
 	case e.Kind == journal.Expired:
 		enc.id = string(e.Data)
 		w := writer{append(make([]byte, 0, len(e.Data)+16), '{')}
 		w.text("id", enc.id)
-		enc.data = append(w.b, '}')
+		w.b = append(w.b, '}')
+		enc.data = w.b
 	case len(e.Data) == 0:
 		enc.data = []byte("{}")
 	default:
@@ -134,11 +133,9 @@ func envelopeOf(e *journal.Event, enc *encoded) []byte {
 // messages makes what an append sends, and returns the bytes of data and metadata.
 // Each call gives the events other ids: EventStoreDB takes an id that it knows for
 // a repeat, refuses a mix of known and new ones, or never answers.
-func messages(events []journal.Event) ([]*streams.AppendReq, int, error) {
-	ids := make([]byte, 16*len(events))
-	_, _ = rand.Read(ids) // never fails
-	requests := make([]*streams.AppendReq, len(events))
-	types := map[string]map[string]string{}
+func messages(events []journal.Event) ([]frame, int, error) {
+	ids := newIDs(len(events))
+	frames := make([]frame, len(events))
 	size := 0
 	for i := range events {
 		e := &events[i]
@@ -149,24 +146,22 @@ func messages(events []journal.Event) ([]*streams.AppendReq, int, error) {
 				return nil, 0, err
 			}
 		}
-		if types[enc.eventType] == nil {
-			types[enc.eventType] = map[string]string{"type": enc.eventType, "content-type": "application/json"}
-		}
-		m := &streams.AppendReq_ProposedMessage{
-			Id: eventID(ids[16*i:]), Metadata: types[enc.eventType], CustomMetadata: envelopeOf(e, enc), Data: enc.data,
-		}
-		size += len(m.Data) + len(m.CustomMetadata)
-		requests[i] = &streams.AppendReq{Content: &streams.AppendReq_ProposedMessage_{ProposedMessage: m}}
+		envelope := envelopeOf(e, enc)
+		size += len(enc.data) + len(envelope)
+		frames[i] = proposed(ids[i], enc.eventType, envelope, enc.data)
 	}
-	return requests, size, nil
+	return frames, size, nil
 }
 
-// eventID makes a random UUID, version 4, of 16 random bytes.
-func eventID(b []byte) *shared.UUID {
-	b[6] = b[6]&0x0f | 0x40
-	b[8] = b[8]&0x3f | 0x80
-	return &shared.UUID{Value: &shared.UUID_Structured_{Structured: &shared.UUID_Structured{
-		MostSignificantBits:  int64(binary.BigEndian.Uint64(b)),     //nolint:gosec // the same bits
-		LeastSignificantBits: int64(binary.BigEndian.Uint64(b[8:])), //nolint:gosec // the same bits
-	}}}
+// newIDs returns random UUIDs, version 4.
+func newIDs(n int) []uuid.UUID {
+	random := make([]byte, 16*n)
+	_, _ = rand.Read(random) // never fails
+	ids := make([]uuid.UUID, n)
+	for i := range ids {
+		copy(ids[i][:], random[16*i:])
+		ids[i][6] = ids[i][6]&0x0f | 0x40
+		ids[i][8] = ids[i][8]&0x3f | 0x80
+	}
+	return ids
 }

@@ -4,14 +4,12 @@ package eventstore
 
 import (
 	"context"
-	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"strconv"
 	"strings"
-
-	"github.com/EventStore/EventStore-Client-Go/v4/protos/streams"
 
 	"github.com/understudy-dev/understudy/driver"
 	"github.com/understudy-dev/understudy/drivers/journal"
@@ -104,7 +102,7 @@ func (l *log) Truncate(ctx context.Context, before journal.Position) error {
 		if m.exists {
 			expect = exactly(m.revision)
 		}
-		err = l.handle.append(ctx, "$$"+l.stream, expect, []*streams.AppendReq{request})
+		err = l.handle.append(ctx, "$$"+l.stream, expect, []frame{request})
 		if _, wrong := errors.AsType[*wrongRevision](err); !wrong {
 			return err
 		}
@@ -114,19 +112,13 @@ func (l *log) Truncate(ctx context.Context, before journal.Position) error {
 }
 
 // with makes the event that sets the truncation point.
-func (m *streamMetadata) with(before journal.Position) (*streams.AppendReq, error) {
+func (m *streamMetadata) with(before journal.Position) (frame, error) {
 	keys := map[string]json.RawMessage{}
-	for k, v := range m.keys {
-		keys[k] = v
-	}
+	maps.Copy(keys, m.keys)
 	keys["$tb"] = json.RawMessage(strconv.FormatUint(uint64(before), 10))
 	data, err := json.Marshal(keys)
 	if err != nil {
-		return nil, &driver.Error{Class: driver.Internal, Op: "encode stream metadata", Cause: err}
+		return frame{}, &driver.Error{Class: driver.Internal, Op: "encode stream metadata", Cause: err}
 	}
-	id := make([]byte, 16)
-	_, _ = rand.Read(id) // never fails
-	return &streams.AppendReq{Content: &streams.AppendReq_ProposedMessage_{ProposedMessage: &streams.AppendReq_ProposedMessage{
-		Id: eventID(id), Data: data, Metadata: map[string]string{"type": "$metadata", "content-type": "application/json"},
-	}}}, nil
+	return proposed(newIDs(1)[0], "$metadata", nil, data), nil
 }

@@ -4,6 +4,7 @@ package eventstore_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"runtime"
 	"sync"
@@ -57,6 +58,17 @@ func underLoad(t *testing.T, s store, outage func(), repair func()) {
 	a.settle(s)
 }
 
+// silent waits until what was still on its way has arrived.
+func silent(t *testing.T, s store) {
+	t.Helper()
+	eventually(t, patience, func() error {
+		if s.try(limit) == nil {
+			return errors.New("the server still answers")
+		}
+		return nil
+	})
+}
+
 func TestOutageServerKilled(t *testing.T) {
 	t.Parallel()
 	server := launch(t)
@@ -70,6 +82,7 @@ func TestOutageServerFrozen(t *testing.T) {
 	s := open(t, quick(server.address)).ready()
 	underLoad(t, s, func() {
 		server.signal(syscall.SIGSTOP)
+		silent(t, s)
 		for range 3 { // long enough for the connection to be given up
 			require.Error(t, s.try(limit))
 		}
@@ -95,6 +108,7 @@ func TestOutageBlackHole(t *testing.T) {
 	s := open(t, quick(p.address())).ready()
 	underLoad(t, s, func() {
 		p.set(func() { p.held = true })
+		silent(t, s)
 		for range 3 {
 			require.Error(t, s.try(limit))
 		}

@@ -3,6 +3,7 @@
 package eventstore
 
 import (
+	"bytes"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
@@ -178,16 +179,14 @@ func (s *scanner) text() []byte {
 		return nil
 	}
 	inner := raw[1 : len(raw)-1]
-	for _, c := range inner {
-		if c == '\\' {
-			var text string
-			if err := json.Unmarshal(raw, &text); err != nil {
-				s.fail()
-			}
-			return []byte(text)
-		}
+	if bytes.IndexByte(inner, '\\') < 0 {
+		return inner
 	}
-	return inner
+	var text string
+	if err := json.Unmarshal(raw, &text); err != nil {
+		s.fail()
+	}
+	return []byte(text)
 }
 
 // raw reads a value of any kind and returns its bytes.
