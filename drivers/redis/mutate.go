@@ -17,15 +17,13 @@ import (
 
 // Commit applies transitions, one script per shard that they touch.
 func (s *Store) Commit(ctx context.Context, req driver.CommitRequest) (driver.CommitResponse, error) {
-	b := batch{script: commitScript, guard: guard{checkExact, req.Epoch, req.Seen}, count: len(req.Transitions), perRecord: 4}
+	b := batch{script: commitScript, guard: guard{checkExact, req.Epoch, req.Seen}, count: len(req.Transitions)}
 	if err := req.Validate(); err != nil {
 		return driver.CommitResponse{}, s.wrap(s.guarded(ctx, b.guard, err), "commit")
 	}
 	b.check = req.ValidateAt
-	b.args = func(args []string, i int, a *arena) []string {
-		t := &req.Transitions[i]
-		return append(args, t.Record.ID, base(t), a.value(&t.Record, t.Record.Revision == 1), a.indexEntry(&t.Record))
-	}
+	b.first = func(i int) bool { return req.Transitions[i].Record.Revision == 1 }
+	b.more = func(places []int) []string { return bases(req.Transitions, places) }
 	b.record = func(i int) *driver.Record { return &req.Transitions[i].Record }
 	b.refused = func(i int, stored *driver.Record) error {
 		_, err := req.Transitions[i].Admit(stored)
@@ -40,16 +38,14 @@ func (s *Store) Commit(ctx context.Context, req driver.CommitRequest) (driver.Co
 
 // Merge stores newer records, one script per shard that they touch.
 func (s *Store) Merge(ctx context.Context, req driver.MergeRequest) (driver.MergeResponse, error) {
-	b := batch{script: mergeScript, guard: guard{checkMerge, req.Epoch, req.Seen}, count: len(req.Records), perRecord: 3}
+	b := batch{script: mergeScript, guard: guard{checkMerge, req.Epoch, req.Seen}, count: len(req.Records)}
 	if err := req.Validate(); err != nil {
 		return driver.MergeResponse{}, s.wrap(s.guarded(ctx, b.guard, err), "merge")
 	}
 	b.check = req.ValidateAt
 	b.record = func(i int) *driver.Record { return &req.Records[i] }
-	b.args = func(args []string, i int, a *arena) []string {
-		r := &req.Records[i]
-		return append(args, r.ID, a.value(r, false), a.indexEntry(r))
-	}
+	b.first = func(int) bool { return false } // it may replace one
+	b.more = func([]int) []string { return nil }
 	b.refused = func(i int, _ *driver.Record) error { return misread("record %d was refused", i) }
 	receipt, verdicts, err := s.mutate(ctx, b)
 	if err != nil {
@@ -60,14 +56,14 @@ func (s *Store) Merge(ctx context.Context, req driver.MergeRequest) (driver.Merg
 
 // batch is a commit or a merge.
 type batch struct {
-	script    script
-	guard     guard
-	count     int
-	perRecord int // arguments per record
-	check     func(i int) error
-	record    func(i int) *driver.Record
-	args      func(args []string, i int, a *arena) []string
-	refused   func(i int, stored *driver.Record) error // makes the verdict of a refusal
+	script  script
+	guard   guard
+	count   int
+	check   func(i int) error
+	record  func(i int) *driver.Record
+	first   func(i int) bool                         // record i can only be new
+	more    func(places []int) []string              // further arguments before the records
+	refused func(i int, stored *driver.Record) error // makes the verdict of a refusal
 }
 
 // part is what of a batch goes to one shard.
@@ -180,30 +176,38 @@ func (s *Store) divide(b batch, shards int, verdicts []driver.Verdict) []part {
 }
 
 func (s *Store) send(ctx context.Context, b batch, p *part) {
-	const before = 3
-	args := make([]string, before, before+len(p.places)*b.perRecord)
+	more := b.more(p.places)
+	args := make([]string, 3, 3+len(more)+3*len(p.places))
+	args = append(args, more...)
 	payload := make([]byte, 0, len(p.places)*96)
 	var a arena
 	for _, i := range p.places {
 		a.reserve(b.record(i))
 	}
 	for _, i := range p.places {
-		args = b.args(args, i, &a)
-		payload = appendChange(payload, b.record(i), args[len(args)-1])
+		r := b.record(i)
+		entry := a.indexEntry(r)
+		args = append(args, r.ID, a.value(r, b.first(i)), entry)
+		payload = appendChange(payload, r, entry)
 	}
 	args[0], args[1], args[2] = itoa(s.config.StreamLength), s.touch(), rueidis.BinaryString(payload)
 	p.answer, p.err = s.runHealing(ctx, b.script, p.shard, b.guard, nil, args...)
 }
 
-// base returns what t follows: revision (eight bytes, little-endian) and token;
-// empty for a first revision.
-func base(t *driver.Transition) string {
-	if t.Record.Revision == 1 {
-		return ""
+// bases returns which transitions are of first revisions, one character each, and
+// what each follows: revision (eight bytes, little-endian) and token.
+func bases(transitions []driver.Transition, places []int) []string {
+	firsts, all := make([]byte, 0, len(places)), make([]byte, 0, 24*len(places))
+	for _, i := range places {
+		t, first := &transitions[i], byte('0')
+		if t.Record.Revision == 1 {
+			first = '1'
+		}
+		firsts = append(firsts, first)
+		all = binary.LittleEndian.AppendUint64(all, t.Record.Revision-1)
+		all = append(all, t.Base[:]...)
 	}
-	b := make([]byte, 0, 8+len(t.Base))
-	b = binary.LittleEndian.AppendUint64(b, t.Record.Revision-1)
-	return rueidis.BinaryString(append(b, t.Base[:]...))
+	return []string{rueidis.BinaryString(firsts), rueidis.BinaryString(all)}
 }
 
 // touch is the argument that makes a script write in any case.

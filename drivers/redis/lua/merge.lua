@@ -38,6 +38,6 @@ for i = 1, n do
     letters[i], applied = 'a', applied + 1
   end
 end
-flush(tonumber(argv[2]), applied == n and argv[4] or told(letters, argv, 3, 3))
+flush(tonumber(argv[2]), applied == n and argv[4] or told(letters, argv, 3))
 if argv[3] == '1' then touch() end
 return answer('ok', table.concat(letters))

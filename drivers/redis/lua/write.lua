@@ -76,13 +76,13 @@ local function flush(feed_length, payload)
 end
 
 -- told puts the payload together where not all of a batch was applied: letters[i]
--- is 'a' for what was; argv has the value of i at step * i + from, and its index
--- entry after it.
-local function told(letters, argv, step, from)
+-- is 'a' for what was; argv has the value of i at 3 * i + from, and its index entry
+-- after it.
+local function told(letters, argv, from)
   local parts = {}
   for i, letter in ipairs(letters) do
     if letter == 'a' then
-      parts[#parts + 1] = piece(argv[step * i + from], argv[step * i + from + 1])
+      parts[#parts + 1] = piece(argv[3 * i + from], argv[3 * i + from + 1])
     end
   end
   return table.concat(parts)
