@@ -27,22 +27,39 @@ import (
 func TestContractStandalone(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t, redistest.Options{})
-	on := installation{server.Config(t, unhurried(nil)), 1, func(contracttest.T, string) *redistest.Server { return server }}
+	through := &proxies{to: server.Addr, of: map[string]*proxy{}}
+	on := installation{
+		config: func(chain string) json.RawMessage {
+			return server.Config(t, unhurried(map[string]any{"addresses": []string{through.get(t, chain).addr}}))
+		},
+		shards: 1,
+		owner:  func(contracttest.T, string) *redistest.Server { return server },
+		freeze: func(_ contracttest.T, chain string) func() { return through.get(t, chain).freeze() },
+	}
 	on.run(t, direct, wire, process)
 }
 
 func TestContractSentinel(t *testing.T) {
 	t.Parallel()
 	watched := redistest.StartWatched(t, redistest.Options{})
-	on := installation{watched.Config(t, unhurried(nil)), 1, func(contracttest.T, string) *redistest.Server { return watched.Servers[0] }}
+	config := watched.Config(t, unhurried(nil))
+	on := installation{
+		config: func(string) json.RawMessage { return config },
+		shards: 1,
+		owner:  func(contracttest.T, string) *redistest.Server { return watched.Servers[0] },
+	}
 	on.run(t, process)
 }
 
 func TestContractCluster(t *testing.T) {
 	t.Parallel()
 	cluster := redistest.StartCluster(t, redistest.Options{})
-	on := installation{cluster.Config(t, unhurried(map[string]any{"shards": 4})), 4,
-		func(t contracttest.T, key string) *redistest.Server { return cluster.Owner(t, key) }}
+	config := cluster.Config(t, unhurried(map[string]any{"shards": 4}))
+	on := installation{
+		config: func(string) json.RawMessage { return config },
+		shards: 4,
+		owner:  func(t contracttest.T, key string) *redistest.Server { return cluster.Owner(t, key) },
+	}
 	on.run(t, direct, process)
 }
 
@@ -55,9 +72,30 @@ func unhurried(changes map[string]any) map[string]any {
 
 // installation is what the suite runs on.
 type installation struct {
-	config json.RawMessage
+	config func(chain string) json.RawMessage
 	shards int
 	owner  func(t contracttest.T, key string) *redistest.Server
+	// freeze is nil where the servers name their own addresses, so that no proxy can
+	// stand before those of one chain; TestFrozenSentinelMaster and
+	// TestFrozenClusterNode freeze them for all.
+	freeze func(t contracttest.T, chain string) (thaw func())
+}
+
+// proxies has a proxy to one server for each chain.
+type proxies struct {
+	to string
+	mu sync.Mutex
+	of map[string]*proxy
+}
+
+func (p *proxies) get(t *testing.T, chain string) *proxy {
+	t.Helper()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.of[chain] == nil {
+		p.of[chain] = startProxy(t, p.to)
+	}
+	return p.of[chain]
 }
 
 // The ways to the driver: in this process, through the wire, and as a plugin.
@@ -78,7 +116,8 @@ func (on installation) run(t *testing.T, ways ...string) {
 	for _, way := range ways {
 		t.Run(way, func(t *testing.T) {
 			t.Parallel()
-			h := contracttest.Harness{Open: on.link, Capabilities: driver.Capabilities(), Kill: killLinked, DropChanges: on.dropChanges}
+			h := contracttest.Harness{Open: on.link, Capabilities: driver.Capabilities(), Kill: killLinked,
+				DropChanges: on.dropChanges, Freeze: on.freeze}
 			switch way {
 			case wire:
 				h.Open = func(ct contracttest.T, chain string) (driver.Store, error) {
@@ -98,7 +137,7 @@ func (on installation) run(t *testing.T, ways ...string) {
 
 // link opens a store in this process.
 func (on installation) link(t contracttest.T, chain string) (driver.Store, error) {
-	return contracttest.Linked(redis.Driver(), func(string) json.RawMessage { return on.config })(t, chain)
+	return contracttest.Linked(redis.Driver(), on.config)(t, chain)
 }
 
 // wired is a store behind the wire.
@@ -120,7 +159,7 @@ func killLinked(t contracttest.T, s driver.Store) {
 func (on installation) launch(t contracttest.T, chain string) (driver.Store, error) {
 	path, err := pluginBinary()
 	require.NoError(t, err, "build the plugin")
-	return plugins.Launch(t.Context(), plugins.Spec{Path: path, Driver: redis.Name, Chain: chain, Link: "redis", Config: on.config})
+	return plugins.Launch(t.Context(), plugins.Spec{Path: path, Driver: redis.Name, Chain: chain, Link: "redis", Config: on.config(chain)})
 }
 
 func killPlugin(t contracttest.T, s driver.Store) {

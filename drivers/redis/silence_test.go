@@ -8,7 +8,6 @@ import (
 	"net"
 	"strconv"
 	"sync"
-	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -123,6 +122,39 @@ func TestFrozenServer(t *testing.T) {
 	})
 }
 
+func TestFrozenSentinelMaster(t *testing.T) {
+	t.Parallel()
+	watched := redistest.StartWatched(t, redistest.Options{})
+	for _, sentinel := range watched.Sentinels {
+		sentinel.Do(t, "SENTINEL", "SET", redistest.MasterName, "down-after-milliseconds", "1000")
+	}
+	s := open(t, "chain", watched.Config(t, nil))
+	commit(t, s, nil, "before")
+	master := watched.Master(t)
+	redistest.Eventually(t, "the replicas have it", func() error { return master.InStep(t) })
+	master.Freeze(t)
+	endInTime(t, s, driver.Unknown, driver.Unavailable)
+	redistest.Eventually(t, "the store serves through the new master", func() error {
+		_, err := tryCommit(t, s, nil, "after")
+		return err
+	})
+}
+
+func TestFrozenClusterNode(t *testing.T) {
+	t.Parallel()
+	cluster := redistest.StartCluster(t, redistest.Options{Config: []string{"cluster-node-timeout 2000"}})
+	s := open(t, "chain", cluster.Config(t, map[string]any{"shards": 1}))
+	seen := commit(t, s, nil, "before")
+	owner := cluster.Owner(t, "{us:chain:0}")
+	redistest.Eventually(t, "the replica has it", func() error { return owner.InStep(t) })
+	owner.Freeze(t)
+	endInTime(t, s, driver.Unknown, driver.Unavailable)
+	redistest.Eventually(t, "the store serves through the new master", func() error {
+		_, err := tryCommit(t, s, seen, "after")
+		return err
+	})
+}
+
 func TestBlackHole(t *testing.T) {
 	t.Parallel()
 	s := open(t, "chain", plain(t, blackHole(t), map[string]any{"dial_timeout": "5s"}))
@@ -155,77 +187,15 @@ func blackHole(t *testing.T) string {
 	return ""
 }
 
-// proxy passes connections on until it is cut; then it keeps them and passes
-// nothing, so that both ends believe in them.
-type proxy struct {
-	addr string
-	cut  atomic.Bool
-}
-
-func startProxy(t *testing.T, to string) *proxy {
-	t.Helper()
-	var listen net.ListenConfig
-	l, err := listen.Listen(t.Context(), "tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	p := &proxy{addr: l.Addr().String()}
-	var mu sync.Mutex
-	var conns []net.Conn
-	var passing sync.WaitGroup
-	pass := func(from, to net.Conn) {
-		b := make([]byte, 64<<10)
-		for {
-			n, err := from.Read(b)
-			if err != nil {
-				return
-			}
-			if p.cut.Load() {
-				continue
-			}
-			if _, err := to.Write(b[:n]); err != nil {
-				return
-			}
-		}
-	}
-	passing.Go(func() {
-		for {
-			in, err := l.Accept()
-			if err != nil {
-				return
-			}
-			var dialer net.Dialer
-			out, err := dialer.DialContext(t.Context(), "tcp", to)
-			if err != nil {
-				_ = in.Close()
-				continue
-			}
-			mu.Lock()
-			conns = append(conns, in, out)
-			mu.Unlock()
-			passing.Go(func() { pass(in, out) })
-			passing.Go(func() { pass(out, in) })
-		}
-	})
-	t.Cleanup(func() {
-		require.NoError(t, l.Close())
-		mu.Lock()
-		for _, c := range conns {
-			_ = c.Close()
-		}
-		mu.Unlock()
-		passing.Wait()
-	})
-	return p
-}
-
 func TestHalfOpenConnection(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t, redistest.Options{})
 	p := startProxy(t, server.Addr)
 	s := open(t, "chain", server.Config(t, map[string]any{"addresses": []string{p.addr}}))
 	commit(t, s, nil, "before")
-	p.cut.Store(true)
+	p.swallow.Store(true)
 	endInTime(t, s, driver.Unknown, driver.Unavailable)
-	p.cut.Store(false)
+	p.swallow.Store(false)
 	redistest.Eventually(t, "the store serves again", func() error {
 		_, err := tryCommit(t, s, nil, "after")
 		return err
