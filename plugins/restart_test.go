@@ -5,8 +5,10 @@ package plugins_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -25,6 +27,21 @@ func send(t *testing.T, pid int, sig syscall.Signal) {
 	t.Helper()
 	require.NotZero(t, pid)
 	require.NoError(t, syscall.Kill(pid, sig))
+	if sig == syscall.SIGSTOP {
+		eventually(t, func() bool { return stopped(t, pid) }, "every thread has stopped")
+	}
+}
+
+// stopped reports whether all threads of a process have stopped, or ended since:
+// the signal only asks them to (see proc(5), the state in stat).
+func stopped(t *testing.T, pid int) bool {
+	t.Helper()
+	stats, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", pid))
+	require.NoError(t, err)
+	return !slices.ContainsFunc(stats, func(file string) bool {
+		stat, err := os.ReadFile(file)
+		return err == nil && !strings.Contains(string(stat), ") T ") && !strings.Contains(string(stat), ") Z ")
+	})
 }
 
 func gone(pid int) bool { return errors.Is(syscall.Kill(pid, 0), syscall.ESRCH) }
