@@ -20,7 +20,7 @@ import (
 )
 
 // patience is how long the package waits for a server to do something.
-const patience = 20 * time.Second
+const patience = time.Minute
 
 // process is one redis-server, as a server or as a Sentinel.
 type process struct {
