@@ -83,24 +83,37 @@ func receiveEvents(call api.Streams_AppendServer) ([]eventlog.Proposed, error) {
 	}
 }
 
-// write does a write, or what the faults in force make of it.
+// write does a write, or what the faults in force and the state of the cluster make of it.
 func (s *streams) write(ctx context.Context, submit func() *eventlog.Pending) (eventlog.Result, error) {
-	fate := s.writeFate()
-	if fate == CommitTimeoutOff {
-		return submit().Wait(ctx)
-	}
-	if fate == CommitTimeoutWritten {
+	switch s.faults.timeout() {
+	case CommitTimeoutLost:
+		return eventlog.Result{}, answerAfter(ctx, s.options.WriteTimeout, errCommitTimeout)
+	case CommitTimeoutWritten:
 		if r, err := submit().Wait(ctx); err != nil {
 			return r, err
 		}
+		return eventlog.Result{}, answerAfter(ctx, s.options.WriteTimeout, errCommitTimeout)
+	case CommitTimeoutOff:
 	}
-	timer := time.NewTimer(s.options.WriteTimeout)
+	notices, held := s.cluster.hold(func() { submit() })
+	switch {
+	case !held:
+		return submit().Wait(ctx)
+	case notices < s.options.WriteTimeout:
+		return eventlog.Result{}, answerAfter(ctx, notices, errCanceled)
+	}
+	return eventlog.Result{}, answerAfter(ctx, s.options.WriteTimeout, errCommitTimeout)
+}
+
+// answerAfter waits and returns the answer, or the error of ctx if that ends first.
+func answerAfter(ctx context.Context, wait time.Duration, answer error) error {
+	timer := time.NewTimer(wait)
 	defer timer.Stop()
 	select {
 	case <-timer.C:
-		return eventlog.Result{}, errCommitTimeout
+		return answer
 	case <-ctx.Done():
-		return eventlog.Result{}, ctx.Err()
+		return ctx.Err()
 	}
 }
 

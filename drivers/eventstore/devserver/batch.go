@@ -205,14 +205,18 @@ func (b *batchCall) timeLeft(o *api.BatchAppendReq_Options) time.Duration {
 // complete queues a write for the disk. Writes are queued, and answered, in the order of their last chunks.
 func (b *batchCall) complete(id *shared.UUID, w *batchWrite) error {
 	answer := batchAnswer{id: id, stream: identifier(w.stream)}
-	switch b.writeFate() {
+	submit := func() *eventlog.Pending { return b.log.Append(w.stream, w.expected, w.events) }
+	switch b.faults.timeout() {
 	case CommitTimeoutLost:
 		return b.send(id, answer.stream, batchTimeout())
 	case CommitTimeoutWritten:
 		answer.lost = true
 	case CommitTimeoutOff:
 	}
-	answer.pending = b.log.Append(w.stream, w.expected, w.events)
+	if _, held := b.cluster.hold(func() { submit() }); held {
+		return b.send(id, answer.stream, batchTimeout())
+	}
+	answer.pending = submit()
 	b.outstanding = append(b.outstanding, answer)
 	return nil
 }

@@ -4,6 +4,7 @@ package devserver
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"time"
 
@@ -12,99 +13,168 @@ import (
 
 // cluster is who leads and who is alive. All nodes share one log; what differs is what they answer.
 //
-// When the leader stops, the others name the dead leader for the first half of the election time, say that the
-// server is not ready for the second, and then follow the node with the lowest number that is alive. When fewer
-// than a majority are alive, writes end in a commit time-out, although they stand in the log, and after the
-// election time in "Server Is Not Ready"; reads that do not require a leader go on.
+// When the leader stops or freezes, the others name it for the first half of the election time, say that the server is
+// not ready for the second, and then follow the node with the lowest number that can lead. When fewer than a majority
+// are left, the leader cannot finish writes: they end in a commit time-out, and after the election time everything that
+// needs a leader in "Server Is Not Ready"; reads that do not need one go on. See also deposed.
 type cluster struct {
 	mu           sync.Mutex
-	nodes        []*node
-	alive        []bool
+	members      []*member
 	leader       int
+	vacant       bool      // the leader has resigned
 	changed      time.Time // when the leader or the majority was lost
 	electionTime time.Duration
+	held         []func() // writes that the leader could not finish
 }
 
-// phase is what the living nodes know of their leader.
+// member is a node as the cluster sees it.
+type member struct {
+	*node
+	stopped, frozen bool
+
+	led     bool      // when it froze
+	seen    uint64    // where the log ended when it froze
+	deposed time.Time // when a leader went on after another one was chosen; zero once it has restarted
+}
+
+func (m *member) up() bool { return !m.stopped && !m.frozen }
+
+// phase is what a node knows of the leader.
 type phase int
 
 const (
 	led        phase = iota
 	leaderGone       // the leader is dead and still believed in
-	electing         // the leader is known to be dead
+	electing         // the leader is known to be gone
 	noMajority       // too few nodes, and the leader has not noticed
 	halted           // too few nodes
+	usurped          // the node still takes itself for the leader
 )
+
+func (c *cluster) add(n *node) { c.members = append(c.members, &member{node: n}) }
 
 func (c *cluster) majority() bool {
 	n := 0
-	for _, a := range c.alive {
-		if a {
+	for _, m := range c.members {
+		if m.up() {
 			n++
 		}
 	}
-	return n > len(c.alive)/2
+	return n > len(c.members)/2
 }
 
 // phaseNow also ends an election whose time has come. The caller holds the lock.
 func (c *cluster) phaseNow() phase {
 	since := time.Since(c.changed)
-	switch leads := c.alive[c.leader]; {
+	switch leads := c.members[c.leader].up() && !c.vacant; {
 	case !c.majority() && leads && since < c.electionTime:
 		return noMajority
 	case !c.majority():
 		return halted
 	case leads:
 		return led
-	case since < c.electionTime/2:
+	case since < c.electionTime/2 && !c.vacant:
 		return leaderGone
 	case since < c.electionTime:
 		return electing
 	}
-	for i, a := range c.alive {
-		if a {
-			c.leader = i
-			break
-		}
+	if next := slices.IndexFunc(c.members, c.eligible); next >= 0 {
+		c.leader, c.vacant = next, false
+		c.held = nil // only the old leader had them
+		return led
 	}
-	return led
+	return electing
+}
+
+// eligible tells whether a node may lead next: it knows all of the log, and did not just resign.
+func (c *cluster) eligible(m *member) bool {
+	return m.up() && m.deposed.IsZero() && (!c.vacant || m != c.members[c.leader])
+}
+
+// phaseOf is the phase as one node sees it. The caller holds the lock.
+func (c *cluster) phaseOf(n *node) phase {
+	p := c.phaseNow()
+	if m := c.members[n.number]; !m.deposed.IsZero() && time.Since(m.deposed) < c.electionTime/2 {
+		return usurped
+	}
+	return p
 }
 
 // refuse is the answer of a node to a call that it cannot serve, nil if it can. Followers forward writes unless the
-// caller asks for the leader itself.
+// caller asks for the leader itself. Writes to a leader that was deposed and does not know it get no answer.
 func (c *cluster) refuse(ctx context.Context, n *node, write, leaderOnly bool) error {
 	c.mu.Lock()
-	defer c.mu.Unlock()
-	switch p := c.phaseNow(); {
+	p, leader := c.phaseOf(n), c.members[c.leader].node
+	c.mu.Unlock()
+	switch {
 	case !write && !leaderOnly:
+		return nil
+	case p == usurped && write:
+		<-ctx.Done()
+		return ctx.Err()
+	case p == usurped:
 		return nil
 	case p == electing, p == halted:
 		return errNotReady
-	case p == leaderGone, leaderOnly && n.number != c.leader:
-		return notLeader(ctx, c.nodes[c.leader].endPoint)
+	case p == leaderGone, leaderOnly && n != leader:
+		return notLeader(ctx, leader.endPoint)
 	}
 	return nil
 }
 
-func (c *cluster) writeFate() CommitTimeout {
+// horizon is where the log ends for a node that has not heard of what came after; 0 if it knows everything.
+func (c *cluster) horizon(n *node) uint64 {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.phaseNow() == noMajority {
-		return CommitTimeoutWritten
+	if m := c.members[n.number]; !m.deposed.IsZero() {
+		return m.seen
 	}
-	return CommitTimeoutOff
+	return 0
 }
 
-// setAlive notes that a node stopped or started.
-func (c *cluster) setAlive(number int, alive bool) {
+// hold keeps a write that the leader cannot finish for want of a majority, and returns how long it takes the leader to
+// notice. It is done once there is a majority, unless another node leads then. False if the write can be done now.
+func (c *cluster) hold(write func()) (time.Duration, bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.phaseNow() != noMajority {
+		return 0, false
+	}
+	c.held = append(c.held, write)
+	return c.electionTime - time.Since(c.changed), true
+}
+
+// change lets f change a member and draws the consequences.
+func (c *cluster) change(number int, f func(*member)) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.phaseNow()
-	had := c.majority()
-	c.alive[number] = alive
-	if !alive && number == c.leader || had != c.majority() {
+	had, led := c.majority(), c.members[c.leader].up()
+	f(c.members[number])
+	has, leads := c.majority(), c.members[c.leader].up()
+	if had != has || led && !leads {
 		c.changed = time.Now()
 	}
+	if !leads {
+		c.held = nil // they were in its memory
+	}
+	if has && leads {
+		for _, write := range c.held {
+			write()
+		}
+		c.held = nil
+	}
+}
+
+// resign makes the leader step down; false if none leads.
+func (c *cluster) resign() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.phaseNow() != led || len(c.members) == 1 {
+		return false
+	}
+	c.vacant, c.changed = true, time.Now()
+	return true
 }
 
 func (c *cluster) currentLeader() (int, bool) {
@@ -114,26 +184,29 @@ func (c *cluster) currentLeader() (int, bool) {
 	return c.leader, p == led
 }
 
-// members is the gossip of a node.
-func (c *cluster) members(now time.Time) []*gossip.MemberInfo {
+// gossip is what a node says of the cluster.
+func (c *cluster) gossip(asked *node, now time.Time) []*gossip.MemberInfo {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	p := c.phaseNow()
+	p, leader := c.phaseOf(asked), c.leader
+	if p == usurped {
+		leader = asked.number
+	}
 	var out []*gossip.MemberInfo
-	for i, n := range c.nodes {
+	for i, m := range c.members {
 		state := gossip.MemberInfo_Follower
 		switch {
 		case p == electing || p == halted:
 			state = gossip.MemberInfo_Unknown
-		case i == c.leader:
+		case i == leader:
 			state = gossip.MemberInfo_Leader
 		}
 		out = append(out, &gossip.MemberInfo{
-			InstanceId:   wireID(n.id, false),
+			InstanceId:   wireID(m.id, false),
 			TimeStamp:    ticks(now),
 			State:        state,
-			IsAlive:      c.alive[i] || p == leaderGone && i == c.leader,
-			HttpEndPoint: &gossip.EndPoint{Address: n.endPoint.host, Port: n.endPoint.port},
+			IsAlive:      m.up() || p == usurped || p == leaderGone && i == leader,
+			HttpEndPoint: &gossip.EndPoint{Address: m.endPoint.host, Port: m.endPoint.port},
 		})
 	}
 	return out

@@ -155,28 +155,156 @@ func TestClusterReplacesItsLeader(t *testing.T) {
 	require.Error(t, server.StopNode(3))
 }
 
+// TestClusterWithoutMajority: what the leader cannot finish is done once it has a majority again, or never if another
+// node leads by then.
 func TestClusterWithoutMajority(t *testing.T) {
 	t.Parallel()
-	server, wires := clusterOf3(t, devserver.Options{ElectionTime: 2 * time.Second, WriteTimeout: 50 * time.Millisecond})
+	for name, c := range map[string]struct {
+		survives bool
+		timeout  time.Duration
+		text     string
+	}{
+		"the leader stays":   {true, 50 * time.Millisecond, "Operation timed out: Commit phase timeout."},
+		"the leader is lost": {false, time.Minute, "Operation timed out: Request canceled by server."},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			server, wires := clusterOf3(t, devserver.Options{ElectionTime: time.Second, WriteTimeout: c.timeout})
+			code, _ := answer(t, wires[0])
+			require.Equal(t, codes.OK, code)
+			require.NoError(t, server.StopNode(1))
+			require.NoError(t, server.StopNode(2))
+			_, _, err := wires[0].append(t.Context(), "s", uuid.New())
+			requireStatus(t, codes.Aborted, err)
+			require.Equal(t, c.text, status.Convert(err).Message())
+			require.Eventually(t, func() bool {
+				_, _, err := wires[0].append(t.Context(), "other", uuid.New())
+				return status.Code(err) == codes.Unavailable && status.Convert(err).Message() == "Server Is Not Ready"
+			}, waiting, time.Millisecond)
+			_, ok := server.Leader()
+			require.False(t, ok)
+			require.Equal(t, 1, length(t, wires[0], "s"), "reads go on, and show what was acknowledged")
+			if !c.survives {
+				require.NoError(t, server.StopNode(0))
+			}
+			require.NoError(t, server.StartNode(1))
+			require.NoError(t, server.StartNode(2))
+			at := 0
+			if !c.survives {
+				at = 1
+			}
+			require.Eventually(t, func() bool {
+				code, _ := answer(t, wires[at])
+				return code == codes.OK
+			}, waiting, 20*time.Millisecond)
+			want := 2
+			if c.survives {
+				want = 3
+			}
+			require.Equal(t, want, length(t, wires[at], "s"))
+		})
+	}
+}
+
+// length is how many events a stream has according to a node.
+func length(t *testing.T, w wire, stream string) int {
+	t.Helper()
+	got, _, err := w.read(t.Context(), streamRead(stream))
+	require.NoError(t, err)
+	return len(got)
+}
+
+// TestClusterReplacesAFrozenLeader: a leader that goes on after another was chosen takes itself for the leader, does not
+// know what was written meanwhile, never answers a write, then names the other one, and at last restarts itself.
+func TestClusterReplacesAFrozenLeader(t *testing.T) {
+	t.Parallel()
+	server, wires := clusterOf3(t, devserver.Options{ElectionTime: time.Second})
 	code, _ := answer(t, wires[0])
 	require.Equal(t, codes.OK, code)
-	require.NoError(t, server.StopNode(1))
-	require.NoError(t, server.StopNode(2))
-	_, _, err := wires[0].append(t.Context(), "s", uuid.New())
-	requireStatus(t, codes.Aborted, err)
-	require.ErrorContains(t, err, "Commit phase timeout")
+	instance := members(t, wires[0])[0].GetInstanceId().String()
+	require.NoError(t, server.FreezeNode(0))
+	require.NoError(t, server.FreezeNode(0), "again")
+	briefly := func() context.Context {
+		ctx, cancel := context.WithTimeout(leaderOnly(t.Context()), 100*time.Millisecond)
+		t.Cleanup(cancel)
+		return ctx
+	}
+	_, _, err := wires[0].append(briefly(), "s", uuid.New())
+	requireStatus(t, codes.DeadlineExceeded, err)
+	_, err = gossip.NewGossipClient(wires[0].conn).Read(briefly(), &shared.Empty{})
+	requireStatus(t, codes.DeadlineExceeded, err)
 	require.Eventually(t, func() bool {
-		code, _ := answer(t, wires[0])
-		return code == codes.Unavailable
+		code, _ := answer(t, wires[2])
+		return code == codes.OK
 	}, waiting, 20*time.Millisecond)
-	_, ok := server.Leader()
-	require.False(t, ok)
-	got, _, err := wires[0].read(t.Context(), streamRead("s"))
-	require.NoError(t, err, "reads go on")
-	require.GreaterOrEqual(t, len(got), 2, "the write that timed out stands in the log")
-	require.NoError(t, server.StartNode(1))
+	leader, _ := server.Leader()
+	require.Equal(t, 1, leader)
+
+	require.NoError(t, server.ThawNode(0))
+	got := members(t, wires[0])
+	require.Equal(t, gossip.MemberInfo_Leader, got[0].GetState())
+	require.NotEqual(t, gossip.MemberInfo_Leader, got[1].GetState())
+	require.Equal(t, gossip.MemberInfo_Leader, members(t, wires[2])[1].GetState())
+	stale, _, err := wires[0].read(leaderOnly(t.Context()), streamRead("s"))
+	require.NoError(t, err)
+	require.Less(t, len(stale), length(t, wires[1], "s"))
+	_, _, err = wires[0].append(briefly(), "s", uuid.New())
+	requireStatus(t, codes.DeadlineExceeded, err)
+	_, port, err := net.SplitHostPort(server.Addresses()[1])
+	require.NoError(t, err)
+	require.Eventually(t, func() bool {
+		_, trailer, _ := wires[0].append(briefly(), "s", uuid.New())
+		return one(trailer, "leader-endpoint-port") == port
+	}, waiting, 20*time.Millisecond)
+	require.Eventually(t, func() bool {
+		info, err := gossip.NewGossipClient(wires[0].conn).Read(t.Context(), &shared.Empty{})
+		return err == nil && info.GetMembers()[0].GetInstanceId().String() != instance
+	}, waiting, 20*time.Millisecond, "it restarts")
+	require.Equal(t, length(t, wires[1], "s"), length(t, wires[0], "s"))
+	leader, ok := server.Leader()
+	require.True(t, ok)
+	require.Equal(t, 1, leader)
+}
+
+func TestFrozenNodesGoOn(t *testing.T) {
+	t.Parallel()
+	server, wires := clusterOf3(t, devserver.Options{ElectionTime: time.Minute})
+	require.NoError(t, server.FreezeNode(0))
+	require.NoError(t, server.ThawNode(0), "before another was chosen")
+	code, _ := answer(t, wires[0])
+	require.Equal(t, codes.OK, code)
+	require.NoError(t, server.FreezeNode(2))
+	code, _ = answer(t, wires[0])
+	require.Equal(t, codes.OK, code, "a follower is not missed")
+	require.NoError(t, server.ThawNode(2))
+	require.Equal(t, 2, length(t, wires[2], "s"))
+	require.NoError(t, server.FreezeNode(0))
+	require.NoError(t, server.StopNode(0), "a frozen node can be killed")
+	require.NoError(t, server.ThawNode(0), "and does not come back by that")
+	code, _ = answer(t, wires[0])
+	require.Equal(t, codes.Unavailable, code)
+	require.Error(t, server.FreezeNode(3))
+	require.Error(t, server.ThawNode(-1))
+	require.NoError(t, server.FreezeNode(1), "and a frozen server can be closed")
+}
+
+func TestClusterReplacesALeaderThatResigns(t *testing.T) {
+	t.Parallel()
+	server, wires := clusterOf3(t, devserver.Options{ElectionTime: 500 * time.Millisecond})
+	require.NoError(t, server.ResignLeader())
+	require.NoError(t, server.ResignLeader(), "there is none")
+	for _, w := range wires {
+		code, _ := answer(t, w)
+		require.Equal(t, codes.Unavailable, code)
+	}
 	require.Eventually(t, func() bool {
 		code, _ := answer(t, wires[0])
 		return code == codes.OK
 	}, waiting, 20*time.Millisecond)
+	leader, ok := server.Leader()
+	require.True(t, ok)
+	require.Equal(t, 1, leader)
+	_, trailer, err := wires[0].append(leaderOnly(t.Context()), "s", uuid.New())
+	requireStatus(t, codes.NotFound, err)
+	require.Equal(t, "not-leader", one(trailer, "exception"))
 }

@@ -24,6 +24,7 @@ var (
 	errNotReady        = status.Error(codes.Unavailable, "Server Is Not Ready")
 	errUnauthenticated = status.Error(codes.Unauthenticated, "Unauthenticated")
 	errCommitTimeout   = status.Error(codes.Aborted, "Operation timed out: Commit phase timeout.")
+	errCanceled        = status.Error(codes.Aborted, "Operation timed out: Request canceled by server.")
 	errReadStream      = status.Error(codes.Unknown, "Unexpected ReadStreamResult: Error")
 	errReadAll         = status.Error(codes.Unknown, "Unexpected ReadAllResult: Error")
 )

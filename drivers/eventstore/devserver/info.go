@@ -24,6 +24,7 @@ func ticks(t time.Time) int64 {
 type gossiper struct {
 	gossip.UnimplementedGossipServer
 	server *Server
+	node   *node
 }
 
 // Read tells who is in the cluster. It needs no credentials, but wrong ones are refused.
@@ -31,7 +32,7 @@ func (g *gossiper) Read(ctx context.Context, _ *shared.Empty) (*gossip.ClusterIn
 	if _, err := g.server.users.identify(ctx); err != nil {
 		return nil, err
 	}
-	return &gossip.ClusterInfo{Members: g.server.cluster.members(time.Now())}, nil
+	return &gossip.ClusterInfo{Members: g.server.cluster.gossip(g.node, time.Now())}, nil
 }
 
 // featurer is the ServerFeatures service.

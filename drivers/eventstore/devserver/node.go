@@ -39,6 +39,7 @@ type node struct {
 	endPoint endPoint
 	grpc     *grpc.Server
 	served   chan struct{} // closed when the node has stopped
+	gate     gate
 }
 
 // listen takes the node's address; after the first time the same one again.
@@ -55,7 +56,7 @@ func (n *node) listen(address string) (net.Listener, error) {
 	if n.endPoint, err = splitEndPoint(n.address); err != nil {
 		return nil, errors.Join(err, l.Close())
 	}
-	return l, nil
+	return &gatedListener{Listener: l, gate: &n.gate, closed: make(chan struct{})}, nil
 }
 
 // serve answers calls until the node is stopped.
@@ -78,6 +79,7 @@ func (n *node) stop() {
 	n.grpc.Stop()
 	<-n.served
 	n.grpc = nil
+	n.gate.open()
 }
 
 func (s *Server) newGRPC(n *node) *grpc.Server {
@@ -95,7 +97,7 @@ func (s *Server) newGRPC(n *node) *grpc.Server {
 	}
 	g := grpc.NewServer(options...)
 	services.register(g, &api.Streams_ServiceDesc, &streams{Server: s, node: n})
-	services.register(g, &gossip.Gossip_ServiceDesc, &gossiper{server: s})
+	services.register(g, &gossip.Gossip_ServiceDesc, &gossiper{server: s, node: n})
 	services.register(g, &features.ServerFeatures_ServiceDesc, &featurer{server: s})
 	return g
 }

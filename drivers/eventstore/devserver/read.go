@@ -153,9 +153,9 @@ func (r *reader) readStream(name string) error {
 
 func (r *reader) readPage(name string, from int64, count int) (eventlog.Page, error) {
 	if r.backwards() {
-		return r.log.ReadBackward(name, from, count)
+		return r.view().ReadBackward(name, from, count)
 	}
-	return r.log.ReadForward(name, from, count)
+	return r.view().ReadForward(name, from, count)
 }
 
 // extended tells whether the client understands messages beside events and stream_not_found.

@@ -72,13 +72,13 @@ func (r *reader) readAll() error {
 	case start.end && !q.Backward, start.start && q.Backward:
 		return nil
 	case start.end:
-		if q.From, err = r.log.End(); err != nil {
+		if q.From, err = r.view().End(); err != nil {
 			return err
 		}
 	}
 	for sent := uint64(0); sent < count; {
 		q.Events = int(min(count-sent, pageSize))
-		page, err := r.log.ReadAll(q)
+		page, err := r.view().ReadAll(q)
 		if err != nil {
 			return err
 		}

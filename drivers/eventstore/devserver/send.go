@@ -47,7 +47,7 @@ func (r *reader) sendEvents(events []eventlog.Event) error {
 	var resolved []eventlog.Resolved
 	if r.resolveLinks {
 		var err error
-		if resolved, err = r.log.ResolveLinks(events, r.mayResolve); err != nil {
+		if resolved, err = r.view().ResolveLinks(events, r.mayResolve); err != nil {
 			return err
 		}
 	}

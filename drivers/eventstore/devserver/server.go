@@ -29,6 +29,9 @@ type Server struct {
 	cluster   cluster
 	temporary string // data directory to remove
 
+	restarts sync.WaitGroup
+	closing  chan struct{}
+
 	mu     sync.Mutex // guards starting and stopping of nodes
 	closed bool
 }
@@ -42,7 +45,7 @@ func Start(o Options) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("start development server: %w", err)
 	}
-	s := &Server{options: o, users: newUsers(o)}
+	s := &Server{options: o, users: newUsers(o), closing: make(chan struct{})}
 	if err := s.start(); err != nil {
 		return nil, errors.Join(fmt.Errorf("start development server: %w", err), s.Close())
 	}
@@ -89,11 +92,10 @@ func (s *Server) startNodes() error {
 			return err
 		}
 		listeners = append(listeners, l)
-		s.cluster.nodes = append(s.cluster.nodes, n)
-		s.cluster.alive = append(s.cluster.alive, true)
+		s.cluster.add(n)
 	}
-	for i, n := range s.cluster.nodes {
-		n.serve(s, listeners[i])
+	for i, m := range s.cluster.members {
+		m.serve(s, listeners[i])
 	}
 	return nil
 }
@@ -102,13 +104,16 @@ func (s *Server) startNodes() error {
 // nothing.
 func (s *Server) Close() error {
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	if s.closed {
+		s.mu.Unlock()
 		return nil
 	}
 	s.closed = true
-	for _, n := range s.cluster.nodes {
-		n.stop()
+	close(s.closing)
+	s.mu.Unlock()
+	s.restarts.Wait()
+	for _, m := range s.cluster.members {
+		m.stop()
 	}
 	var errs []error
 	if s.log != nil {
@@ -132,8 +137,8 @@ func (s *Server) URL() string {
 // Addresses are those of the nodes, host:port, in the order of their numbers.
 func (s *Server) Addresses() []string {
 	var out []string
-	for _, n := range s.cluster.nodes {
-		out = append(out, n.address)
+	for _, m := range s.cluster.members {
+		out = append(out, m.address)
 	}
 	return out
 }
@@ -161,25 +166,20 @@ func (s *Server) StopNode(number int) error {
 	if err != nil || n.grpc == nil {
 		return err
 	}
-	s.cluster.setAlive(number, false)
+	s.cluster.change(number, func(m *member) { m.stopped = true })
 	n.stop()
 	return nil
 }
 
-// StartNode brings a stopped node back at the same address, as a follower if there is a leader.
+// StartNode brings a stopped node back at the same address, as a new instance and a follower if there is a leader.
+// Starting a node that runs does nothing.
 func (s *Server) StartNode(number int) error {
 	n, err := s.lockedNode(number)
 	defer s.mu.Unlock()
 	if err != nil || n.grpc != nil {
 		return err
 	}
-	l, err := n.listen("")
-	if err != nil {
-		return err
-	}
-	s.cluster.setAlive(number, true)
-	n.serve(s, l)
-	return nil
+	return s.resume(n)
 }
 
 // lockedNode returns a node with s.mu locked, also on an error.
@@ -188,8 +188,8 @@ func (s *Server) lockedNode(number int) (*node, error) {
 	if s.closed {
 		return nil, ErrClosed
 	}
-	if number < 0 || number >= len(s.cluster.nodes) {
-		return nil, fmt.Errorf("there is no node %d: the nodes are 0 to %d", number, len(s.cluster.nodes)-1)
+	if number < 0 || number >= len(s.cluster.members) {
+		return nil, fmt.Errorf("there is no node %d: the nodes are 0 to %d", number, len(s.cluster.members)-1)
 	}
-	return s.cluster.nodes[number], nil
+	return s.cluster.members[number].node, nil
 }

@@ -8,6 +8,8 @@ import (
 
 	api "github.com/EventStore/EventStore-Client-Go/v4/protos/streams"
 	"google.golang.org/grpc/metadata"
+
+	"github.com/understudy-dev/understudy/drivers/eventstore/devserver/internal/eventlog"
 )
 
 // streams is the Streams service of one node.
@@ -56,12 +58,12 @@ func (s *streams) admit(ctx context.Context, write bool) error {
 	return s.cluster.refuse(ctx, s.node, write, leaderOnly)
 }
 
-// writeFate says what happens to the next write.
-func (s *streams) writeFate() CommitTimeout {
-	if fate := s.faults.timeout(); fate != CommitTimeoutOff {
-		return fate
+// view is what the node knows of the log.
+func (s *streams) view() eventlog.View {
+	if horizon := s.cluster.horizon(s.node); horizon > 0 {
+		return s.log.Before(horizon)
 	}
-	return s.cluster.writeFate()
+	return s.log.View
 }
 
 func requiresLeader(ctx context.Context) bool {

@@ -40,7 +40,7 @@ func (r *reader) firstWanted(start uint64) int64 {
 // subscribeFromEnd confirms a subscription that wants only new events, and returns the first revision it wants. A
 // tombstoned stream has no new events, ever.
 func (r *reader) subscribeFromEnd(name string) (int64, error) {
-	live, err := r.log.ReadLive(name, math.MaxInt64, 1)
+	live, err := r.view().ReadLive(name, math.MaxInt64, 1)
 	if err != nil {
 		return 0, err
 	}
@@ -63,7 +63,7 @@ func (r *reader) catchUp(name string, from int64) (int64, error) {
 	confirmed := false
 	for next := from; ; {
 		changed := r.log.Changed()
-		page, err := r.log.ReadForward(name, next, pageSize)
+		page, err := r.view().ReadForward(name, next, pageSize)
 		if err != nil {
 			return 0, err
 		}
@@ -93,7 +93,7 @@ func (r *reader) catchUp(name string, from int64) (int64, error) {
 func (r *reader) follow(name string, next int64) error {
 	for {
 		changed := r.log.Changed()
-		live, err := r.log.ReadLive(name, next, pageSize)
+		live, err := r.view().ReadLive(name, next, pageSize)
 		if err != nil {
 			return err
 		}

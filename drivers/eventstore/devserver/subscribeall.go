@@ -47,11 +47,11 @@ func (r *reader) subscribeAll() error {
 func (r *reader) firstPosition(start allStart) (uint64, error) {
 	switch {
 	case start.end:
-		return r.log.End()
+		return r.view().End()
 	case start.start:
 		return 0, nil
 	}
-	if err := r.log.CheckPosition(start.position); err != nil {
+	if err := r.view().CheckPosition(start.position); err != nil {
 		return 0, err
 	}
 	return start.position + 1, nil
@@ -75,7 +75,7 @@ func (a *allSubscription) catchUp() error {
 	}
 	for {
 		q.From = a.next
-		page, err := a.log.ReadAll(q)
+		page, err := a.view().ReadAll(q)
 		if err != nil {
 			return err
 		}
@@ -114,7 +114,7 @@ func (a *allSubscription) follow() error {
 		if a.filter.match != nil { // a page ends where a checkpoint is due
 			q.Consider = int(min(considerAtOnce, max(a.filter.interval-a.considered, 1)))
 		}
-		page, err := a.log.ReadAll(q)
+		page, err := a.view().ReadAll(q)
 		if err != nil {
 			return err
 		}

@@ -33,9 +33,9 @@ const firstPosition = 64
 // lockTimeout is how long Open waits for another process to let go of the file.
 const lockTimeout = time.Second
 
-// Log is an open data file. Its methods may be called by any number of goroutines.
+// Log is an open data file. Its methods may be called by any number of goroutines. Its own View is all of it.
 type Log struct {
-	db *bbolt.DB
+	View
 
 	// Only the writing goroutine uses these.
 	ids         *idCache
@@ -63,7 +63,7 @@ func Open(dir string, recentIDs int) (*Log, error) {
 		return nil, fmt.Errorf("open %s: %w", path, err)
 	}
 	l := &Log{
-		db: db, ids: newIDCache(recentIDs), next: firstPosition,
+		View: View{db: db}, ids: newIDCache(recentIDs), next: firstPosition,
 		changed: make(chan struct{}), wake: make(chan struct{}, 1), stopped: make(chan struct{}),
 	}
 	if err := l.load(); err != nil {

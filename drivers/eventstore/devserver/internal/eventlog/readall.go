@@ -34,11 +34,11 @@ type AllPage struct {
 // ReadAll reads events of all streams in the order of the log, also those that are no longer visible in their
 // stream. Where a position must be exact and no record starts there, the error is ErrPosition; 0 is the start of the
 // log, and a forward read may start beyond its end.
-func (l *Log) ReadAll(q AllQuery) (AllPage, error) {
+func (v View) ReadAll(q AllQuery) (AllPage, error) {
 	p := AllPage{First: q.From, Next: q.From}
-	err := l.view(func(s *snapshot) error {
+	err := v.view(func(s *snapshot) error {
 		c := s.log.Cursor()
-		k, v, err := start(c, q)
+		k, record, err := start(c, q)
 		step := c.Next
 		if q.Backward {
 			step = c.Prev
@@ -46,13 +46,18 @@ func (l *Log) ReadAll(q AllQuery) (AllPage, error) {
 		if k != nil && q.From != 0 {
 			p.First = binary.BigEndian.Uint64(k)
 		}
-		for ; err == nil && k != nil && len(p.Events) < q.Events && p.Considered < q.Consider; k, v = step() {
-			err = p.consider(q, k, v)
+		for ; err == nil && s.sees(k) && len(p.Events) < q.Events && p.Considered < q.Consider; k, record = step() {
+			err = p.consider(q, k, record)
 		}
-		p.End = k == nil
+		p.End = !s.sees(k)
 		return err
 	})
 	return p, err
+}
+
+// sees tells whether a record stands at a position and belongs to the view.
+func (s *snapshot) sees(k []byte) bool {
+	return k != nil && (s.before == 0 || binary.BigEndian.Uint64(k) < s.before)
 }
 
 // start puts the cursor on the first record to look at.
@@ -111,10 +116,12 @@ func (p *AllPage) consider(q AllQuery, k, v []byte) error {
 }
 
 // End is the position after the last record: where the next one will stand.
-func (l *Log) End() (uint64, error) {
+func (v View) End() (uint64, error) {
 	var at uint64
-	err := l.view(func(s *snapshot) error {
-		at = end(s.log.Cursor())
+	err := v.view(func(s *snapshot) error {
+		if at = end(s.log.Cursor()); s.before != 0 {
+			at = min(at, s.before)
+		}
 		return nil
 	})
 	return at, err
@@ -122,8 +129,8 @@ func (l *Log) End() (uint64, error) {
 
 // CheckPosition tells whether a forward read may start after a position: a record starts there, or it is 0, or it
 // lies beyond the end of the log. Otherwise the error is ErrPosition.
-func (l *Log) CheckPosition(position uint64) error {
-	return l.view(func(s *snapshot) error {
+func (v View) CheckPosition(position uint64) error {
+	return v.view(func(s *snapshot) error {
 		_, _, err := start(s.log.Cursor(), AllQuery{From: position, Exact: true})
 		return err
 	})

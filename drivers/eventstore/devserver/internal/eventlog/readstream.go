@@ -21,9 +21,9 @@ type Page struct {
 const LastEvent int64 = -1
 
 // ReadForward reads at most count events of a stream from a revision on. A tombstoned stream is a *DeletedError.
-func (l *Log) ReadForward(name string, from int64, count int) (Page, error) {
+func (v View) ReadForward(name string, from int64, count int) (Page, error) {
 	var p Page
-	err := l.view(func(s *snapshot) error {
+	err := v.view(func(s *snapshot) error {
 		st, err := s.readable(name, &p)
 		if err != nil || p.Missing {
 			return err
@@ -53,9 +53,9 @@ func (l *Log) ReadForward(name string, from int64, count int) (Page, error) {
 
 // ReadBackward reads at most count events of a stream from a revision, or from LastEvent, towards its start. A
 // tombstoned stream is a *DeletedError.
-func (l *Log) ReadBackward(name string, from int64, count int) (Page, error) {
+func (v View) ReadBackward(name string, from int64, count int) (Page, error) {
 	var p Page
-	err := l.view(func(s *snapshot) error {
+	err := v.view(func(s *snapshot) error {
 		st, err := s.readable(name, &p)
 		if err != nil || p.Missing {
 			return err
@@ -100,9 +100,9 @@ type Live struct {
 
 // ReadLive reads at most count events of a stream from a revision on, visible or not: what a live subscription has
 // to send was appended while it was live.
-func (l *Log) ReadLive(name string, from int64, count int) (Live, error) {
+func (v View) ReadLive(name string, from int64, count int) (Live, error) {
 	var live Live
-	err := l.view(func(s *snapshot) error {
+	err := v.view(func(s *snapshot) error {
 		st, err := s.stream(name)
 		if err != nil {
 			return err
@@ -124,9 +124,9 @@ func (l *Log) ReadLive(name string, from int64, count int) (Live, error) {
 }
 
 // Metadata returns the metadata that hold for a stream.
-func (l *Log) Metadata(name string) (Metadata, error) {
+func (v View) Metadata(name string) (Metadata, error) {
 	var m Metadata
-	err := l.view(func(s *snapshot) error {
+	err := v.view(func(s *snapshot) error {
 		st, err := s.stream(name)
 		m = st.meta
 		return err
@@ -142,9 +142,9 @@ type Resolved struct {
 
 // ResolveLinks finds the events that the links among events point to, in the same order. An event of type $> whose
 // data do not begin with a number is no link. readable says whether the reader may see a stream.
-func (l *Log) ResolveLinks(events []Event, readable func(stream string, acl *ACL) bool) ([]Resolved, error) {
+func (v View) ResolveLinks(events []Event, readable func(stream string, acl *ACL) bool) ([]Resolved, error) {
 	out := make([]Resolved, len(events))
-	err := l.view(func(s *snapshot) error {
+	err := v.view(func(s *snapshot) error {
 		for i := range events {
 			number, name, ok := parseLink(&events[i])
 			if !ok {

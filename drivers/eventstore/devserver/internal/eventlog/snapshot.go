@@ -11,9 +11,20 @@ import (
 	"go.etcd.io/bbolt"
 )
 
+// View reads a log: all of it, or the events before a position, with the metadata that hold by now. Its methods may be
+// called by any number of goroutines.
+type View struct {
+	db     *bbolt.DB
+	before uint64 // 0: all
+}
+
+// Before is the view of who has not heard of what stands from a position on.
+func (v View) Before(position uint64) View { return View{db: v.db, before: position} }
+
 // snapshot is what one transaction sees.
 type snapshot struct {
 	log, index, heads *bbolt.Bucket
+	before            uint64           // as in View
 	cached            map[string]*head // of a writing transaction: heads read or changed in it
 }
 
@@ -22,9 +33,10 @@ func newSnapshot(tx *bbolt.Tx) snapshot {
 }
 
 // view runs f on what is committed now. f must not keep anything of the snapshot, and must not block.
-func (l *Log) view(f func(*snapshot) error) error {
-	return l.db.View(func(tx *bbolt.Tx) error {
+func (v View) view(f func(*snapshot) error) error {
+	return v.db.View(func(tx *bbolt.Tx) error {
 		s := newSnapshot(tx)
+		s.before = v.before
 		return f(&s)
 	})
 }
@@ -86,7 +98,24 @@ func (s *snapshot) stream(name string) (stream, error) {
 		}
 		st.tombstoned = st.tombstoned || original != nil && original.tombstone != 0
 	}
+	if s.before != 0 {
+		st.last = s.lastBefore(&st)
+	}
 	return st, nil
+}
+
+// lastBefore finds the last revision of a stream that stands before the end of the view, by halving.
+func (s *snapshot) lastBefore(st *stream) int64 {
+	low, high := NoStream, st.last
+	for low < high {
+		mid := low + (high-low+1)/2
+		if position, _ := s.record(st.number, mid); position >= s.before {
+			high = mid - 1
+		} else {
+			low = mid
+		}
+	}
+	return low
 }
 
 // metadata reads the metadata that hold for a stream. What cannot be understood counts as none.
