@@ -73,7 +73,7 @@ func (c *Chain) gate(ctx context.Context, v *view, op operation) error {
 			}
 			continue
 		}
-		next, _ := v.active.health.gate(&c.config.Policy, op)
+		next, _ := v.active.health.gate(c.policy(), op)
 		wait := time.Until(next)
 		if wait <= 0 || v.ctx.Err() != nil {
 			return nil
@@ -97,7 +97,7 @@ func pause(a, b context.Context, d time.Duration) {
 // policy says. If repeat is true, the caller loads the view and tries again; err
 // then only tells how the attempt ended.
 func try[R any](ctx context.Context, c *Chain, v *view, op operation, call func(context.Context) (R, error)) (resp R, repeat bool, err error) {
-	_, limit := v.active.health.gate(&c.config.Policy, op)
+	_, limit := v.active.health.gate(c.policy(), op)
 	started := time.Now()
 	resp, err = attempt(ctx, v.ctx, limit, call, func(err error) { c.observe(v, op, started, err) })
 	switch {
@@ -157,7 +157,7 @@ func (c *Chain) observe(v *view, op operation, started time.Time, err error) {
 		return // the store works: it is the request or the epoch that is wrong
 	}
 	v.active.failed(err)
-	i := v.active.health.failed(&c.config.Policy, op, started, err, act == moveOn)
+	i := v.active.health.failed(c.policy(), op, started, err, act == moveOn)
 	if i.attempts == 1 {
 		c.log.Warn("link fails", zap.String("link", v.active.name), zap.Stringer("operation", op),
 			zap.Stringer("then", act), zap.Error(err))

@@ -98,7 +98,7 @@ func (c *Chain) informUntilDone(v *view, l *link) {
 	for n := 0; v.ctx.Err() == nil; n++ {
 		standby := c.view.Load().holds(l)
 		before := l.informed.Load()
-		_, err := attempt(v.ctx, v.ctx, c.config.Policy.Attempt, func(ctx context.Context) (struct{}, error) {
+		_, err := attempt(v.ctx, v.ctx, c.policy().Attempt, func(ctx context.Context) (struct{}, error) {
 			return struct{}{}, l.inform(ctx, v.epoch, !standby)
 		}, func(error) {})
 		switch {
@@ -116,7 +116,7 @@ func (c *Chain) informUntilDone(v *view, l *link) {
 			l.failed(err)
 			_ = c.dropStandby(v, l, err) // it fails only when the epoch is over
 		}
-		pause(v.ctx, v.ctx, c.config.Policy.pause(n))
+		pause(v.ctx, v.ctx, c.policy().pause(n))
 	}
 }
 
@@ -133,7 +133,7 @@ func (c *Chain) follow(ctx context.Context, v *view, err error) {
 		}
 	}
 	if c.view.Load() == v {
-		pause(ctx, v.ctx, c.config.Policy.pause(0))
+		pause(ctx, v.ctx, c.policy().pause(0))
 	}
 }
 
@@ -157,7 +157,7 @@ func (c *Chain) readEpochs(ctx context.Context) map[*link]driver.Epoch {
 	answers := make(chan answer, len(c.links))
 	for _, l := range c.links {
 		go func() {
-			held, err := attempt(ctx, c.ctx, c.config.Policy.Attempt, l.epoch, func(error) {})
+			held, err := attempt(ctx, c.ctx, c.policy().Attempt, l.epoch, func(error) {})
 			answers <- answer{l, held, err}
 		}()
 	}

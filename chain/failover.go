@@ -82,9 +82,9 @@ func (c *Chain) takeOver(v *view, l *link) (e driver.Epoch, won bool, err error)
 	const tries = 3 // an answer may be lost, or another host may come between
 	for n := range tries {
 		if n > 0 {
-			pause(v.ctx, v.ctx, c.config.Policy.pause(n-1))
+			pause(v.ctx, v.ctx, c.policy().pause(n-1))
 		}
-		e, err = attempt(v.ctx, v.ctx, c.config.Policy.Attempt, func(ctx context.Context) (driver.Epoch, error) {
+		e, err = attempt(v.ctx, v.ctx, c.policy().Attempt, func(ctx context.Context) (driver.Epoch, error) {
 			held, err := l.epoch(ctx)
 			if err != nil || held.Number > v.epoch.Number {
 				return held, err

@@ -73,11 +73,11 @@ func (c *Chain) mergeBatch(l *link, groups []*mergeGroup) {
 		}
 		l.failed(err)
 		act := decide(opMerge, err)
-		wait := c.config.Policy.pause(n)
+		wait := c.policy().pause(n)
 		switch {
 		case act == follow:
 			c.follow(c.ctx, v, err)
-		case act == again && time.Since(began)+wait < c.config.Policy.Mirror:
+		case act == again && time.Since(began)+wait < c.policy().Mirror:
 			pause(c.ctx, v.ctx, wait)
 		default:
 			if err := c.dropStandby(v, l, err); err != nil {
@@ -115,8 +115,8 @@ func (c *Chain) mergeOnce(v *view, l *link, groups []*mergeGroup, began time.Tim
 			records = append(records, g.records...)
 		}
 	}
-	left := c.config.Policy.Mirror - time.Since(began)
-	limit := min(c.config.Policy.Attempt, max(left, time.Millisecond))
+	left := c.policy().Mirror - time.Since(began)
+	limit := min(c.policy().Attempt, max(left, time.Millisecond))
 	verdicts, err := attempt(c.ctx, v.ctx, limit, func(ctx context.Context) ([]driver.Verdict, error) {
 		if err := l.inform(ctx, v.epoch, false); err != nil {
 			return nil, err

@@ -19,7 +19,8 @@ import (
 // Chain is an opened chain of links. All methods may be called from any number
 // of goroutines at once.
 type Chain struct {
-	config Config
+	config Config                 // its policy is only the first one: see policy
+	live   atomic.Pointer[Policy] // in force
 	log    *zap.Logger
 	events events
 	links  []*link // in order of preference
@@ -59,6 +60,7 @@ func Open(ctx context.Context, config Config, options ...Option) (*Chain, error)
 		config.Host = hostName()
 	}
 	c := &Chain{config: config, log: zap.NewNop()}
+	c.live.Store(&config.Policy)
 	for _, option := range options {
 		option(c)
 	}
@@ -122,7 +124,7 @@ func (c *Chain) openLinks(ctx context.Context) error {
 
 // findEpoch joins the highest epoch, or makes the first.
 func (c *Chain) findEpoch(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, c.config.Policy.Timeout)
+	ctx, cancel := context.WithTimeout(ctx, c.policy().Timeout)
 	defer cancel()
 	var held map[*link]driver.Epoch
 	for n := 0; ; n++ {
@@ -130,7 +132,7 @@ func (c *Chain) findEpoch(ctx context.Context) error {
 		if len(held) == len(c.links) {
 			break
 		}
-		if pause(ctx, c.ctx, c.config.Policy.pause(n)); ctx.Err() != nil {
+		if pause(ctx, c.ctx, c.policy().pause(n)); ctx.Err() != nil {
 			break
 		}
 	}
@@ -186,7 +188,7 @@ func (c *Chain) firstEpoch(ctx context.Context) (driver.Epoch, error) {
 	}
 	slices.Sort(first.InSync)
 	for n := 0; ; n++ {
-		_, err := attempt(ctx, c.ctx, c.config.Policy.Attempt, func(ctx context.Context) (struct{}, error) {
+		_, err := attempt(ctx, c.ctx, c.policy().Attempt, func(ctx context.Context) (struct{}, error) {
 			return struct{}{}, active.advance(ctx, driver.EpochVersion{}, first, false)
 		}, func(error) {})
 		if err == nil {
@@ -198,7 +200,7 @@ func (c *Chain) firstEpoch(ctx context.Context) (driver.Epoch, error) {
 		if decide(opAdvance, err) != again || ctx.Err() != nil {
 			return first, err
 		}
-		pause(ctx, c.ctx, c.config.Policy.pause(n))
+		pause(ctx, c.ctx, c.policy().pause(n))
 	}
 }
 

@@ -72,7 +72,7 @@ func (p *pool) beat(ctx context.Context, h *Handle) {
 		v := p.c.view.Load()
 		wait := h.nextBeat(p.options.Heartbeat)
 		if failures > 0 {
-			wait = p.c.config.Policy.pause(failures)
+			wait = p.c.policy().pause(failures)
 		}
 		pause(ctx, v.ctx, wait)
 		if ctx.Err() != nil || h.gone() {

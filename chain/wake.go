@@ -126,7 +126,7 @@ func (c *Chain) followChanges(ctx context.Context) {
 			c.log.Info("change feed broke off", zap.String("link", v.active.name), zap.Error(err))
 		}
 		c.wakeAll()
-		pause(ctx, v.ctx, c.config.Policy.pause(failures))
+		pause(ctx, v.ctx, c.policy().pause(failures))
 		failures++
 	}
 }
