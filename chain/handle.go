@@ -17,7 +17,7 @@ import (
 )
 
 // Handle is a workflow in the hands of a [Handler]. It must not be used after the
-// handler has returned. Its methods may be called from several goroutines.
+// handler has returned, except by [Handle.Record]. Its methods may be called from several goroutines.
 type Handle struct {
 	c     *Chain
 	lease time.Duration
@@ -56,6 +56,13 @@ func (h *Handle) snapshot() driver.Record {
 	defer h.mu.Unlock()
 	return h.record
 }
+
+// Record returns a copy of the workflow as of the last transition under the lease
+// that is known to be done. Its revision grows with each transition, over
+// failovers too, so it can serve as a fencing token outside of the stores. Record
+// may be called after the handler has returned: once the handler's context is
+// done, a finished status says that the end was acknowledged.
+func (h *Handle) Record() Record { return h.snapshot().Clone() }
 
 // ID returns the id of the workflow.
 func (h *Handle) ID() string { return h.snapshot().ID }
