@@ -150,12 +150,24 @@ func validateText(field, s string, least, most int, printable bool) error {
 		return invalid("%s is empty: want %d–%d bytes", field, least, most)
 	case len(s) > most:
 		return tooLarge(field, len(s), most)
+	case isASCII(s):
 	case !utf8.ValidString(s):
 		return invalid("%s %q is not valid UTF-8", field, s)
 	case printable && strings.ContainsFunc(s, func(r rune) bool { return !unicode.IsPrint(r) }):
 		return invalid("%s %q holds characters that cannot be printed", field, s)
 	}
 	return nil
+}
+
+// isASCII reports whether s consists of printable ASCII characters, as most texts
+// do: then nothing else need be looked at.
+func isASCII(s string) bool {
+	for i := range len(s) {
+		if s[i] < ' ' || s[i] > '~' {
+			return false
+		}
+	}
+	return true
 }
 
 func invalid(format string, args ...any) error {

@@ -3,6 +3,8 @@
 package redis
 
 import (
+	"sync"
+
 	"github.com/redis/rueidis"
 
 	"github.com/understudy-dev/understudy/driver"
@@ -12,10 +14,36 @@ import (
 const suffixBytes = 8
 
 // arena holds the values and index entries of a batch in one piece of memory,
-// which is made when the first is added and must be reserved for all before.
+// which is taken when the first is added and must be reserved for all before.
 type arena struct {
 	size int
 	buf  []byte
+	from *[]byte // where buf came from
+}
+
+// pieces has the memory of arenas that are no longer used.
+var pieces sync.Pool
+
+// maxPiece is the size of the largest piece that is kept.
+const maxPiece = 1 << 20
+
+// take gets memory for all that was reserved.
+func (a *arena) take() {
+	piece, ok := pieces.Get().(*[]byte)
+	if !ok || cap(*piece) < a.size {
+		b := make([]byte, 0, a.size)
+		piece = &b
+	}
+	a.from, a.buf = piece, (*piece)[:0]
+}
+
+// free gives the memory back. Nothing that was added may be used any more: the
+// server has answered, so the client has sent it all.
+func (a *arena) free() {
+	if a.from != nil && cap(*a.from) <= maxPiece {
+		pieces.Put(a.from)
+	}
+	*a = arena{}
 }
 
 // reserve makes room for a record.
@@ -26,7 +54,7 @@ func (a *arena) reserve(r *driver.Record) {
 // add returns what f appends.
 func (a *arena) add(f func([]byte) []byte) string {
 	if a.buf == nil {
-		a.buf = make([]byte, 0, a.size)
+		a.take()
 	}
 	from := len(a.buf)
 	a.buf = f(a.buf)

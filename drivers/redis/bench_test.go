@@ -109,32 +109,47 @@ func BenchmarkCommit(b *testing.B) {
 	require.NoError(b, err)
 	defer client.Close()
 
-	// Short turns, so that whatever else the machine does hits all alike; the medians
-	// of the turns are reported.
+	// Short turns in changing order, so that whatever else the machine does hits all
+	// alike; the medians of the turns are reported.
 	const n = 60
-	var bareRates, directRates, processRates, direct2bare, process2direct []float64
-	for b.Loop() {
+	var reqs []driver.CommitRequest
+	var args [][]string
+	ways := []struct {
+		name string
+		run  func() time.Duration
+	}{
+		{"bare", func() time.Duration {
+			return inFlight(n, func(i int) {
+				if err := bare.Exec(b.Context(), client, bareKeys, args[i-1]).Error(); err != nil {
+					b.Error(err)
+				}
+			})
+		}},
+		{"direct", func() time.Duration { return commitAll(b, linked, reqs) }},
+		{"process", func() time.Duration { return commitAll(b, plugin, reqs) }},
+	}
+	rates, ratios := make([][]float64, len(ways)), make([][]float64, len(ways))
+	for turn := 0; b.Loop(); turn++ {
 		b.StopTimer()
 		server.Do(b, "FLUSHALL")
-		reqs := batches(b, n)
-		args := bareArgs(reqs)
+		reqs = batches(b, n)
+		args = bareArgs(reqs)
 		runtime.GC()
 		b.StartTimer()
-		bareRate := perSecond(inFlight(n, func(i int) {
-			if err := bare.Exec(b.Context(), client, bareKeys, args[i-1]).Error(); err != nil {
-				b.Error(err)
-			}
-		}), n)
-		directRate := perSecond(commitAll(b, linked, reqs), n)
-		processRate := perSecond(commitAll(b, plugin, reqs), n)
-		bareRates, directRates, processRates = append(bareRates, bareRate), append(directRates, directRate), append(processRates, processRate)
-		direct2bare, process2direct = append(direct2bare, directRate/bareRate), append(process2direct, processRate/directRate)
+		for i := range ways {
+			w := (i + turn) % len(ways)
+			rates[w] = append(rates[w], perSecond(ways[w].run(), n))
+		}
+		for w := 1; w < len(ways); w++ {
+			ratios[w] = append(ratios[w], rates[w][turn]/rates[w-1][turn])
+		}
 	}
-	b.ReportMetric(median(bareRates), "bare-records/s")
-	b.ReportMetric(median(directRates), "direct-records/s")
-	b.ReportMetric(median(processRates), "process-records/s")
-	b.ReportMetric(median(direct2bare), "direct/bare")
-	b.ReportMetric(median(process2direct), "process/direct")
+	for w, way := range ways {
+		b.ReportMetric(median(rates[w]), way.name+"-records/s")
+		if w > 0 {
+			b.ReportMetric(median(ratios[w]), way.name+"/"+ways[w-1].name)
+		}
+	}
 }
 
 func median(values []float64) float64 {

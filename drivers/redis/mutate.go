@@ -192,6 +192,9 @@ func (s *Store) send(ctx context.Context, b batch, p *part) {
 	}
 	args[0], args[1], args[2] = itoa(s.config.StreamLength), s.touch(), rueidis.BinaryString(payload)
 	p.answer, p.err = s.runHealing(ctx, b.script, p.shard, b.guard, nil, args...)
+	if p.err == nil {
+		a.free()
+	}
 }
 
 // bases returns which transitions are of first revisions, one character each, and

@@ -3,10 +3,12 @@
 package wire_test
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -56,6 +58,63 @@ func stubDriver(s driver.Store) driver.Driver {
 
 func one(id string) driver.CommitRequest {
 	return driver.CommitRequest{Transitions: []driver.Transition{{Record: driver.Record{ID: id}}}}
+}
+
+// TestRecordsDoNotShareMemoryThatIsUsedAgain keeps the records of many calls made
+// at once, those that either end got, and looks at them when all calls are over.
+func TestRecordsDoNotShareMemoryThatIsUsedAgain(t *testing.T) {
+	t.Parallel()
+	var mu sync.Mutex
+	var kept []driver.Record
+	var failures []error
+	keep := func(records []driver.Record, err error) {
+		mu.Lock()
+		defer mu.Unlock()
+		kept, failures = append(kept, records...), append(failures, err)
+	}
+	filled := func(id string, n int) driver.Record {
+		return driver.Record{ID: id, Input: bytes.Repeat([]byte(id), n)}
+	}
+	client := wiretest.InMemory(t, &stub{
+		commit: func(_ context.Context, req driver.CommitRequest) (driver.CommitResponse, error) {
+			for _, tr := range req.Transitions {
+				keep([]driver.Record{tr.Record}, nil)
+			}
+			return driver.CommitResponse{Verdicts: make([]driver.Verdict, len(req.Transitions))}, nil
+		},
+		get: func(_ context.Context, req driver.GetRequest) (driver.GetResponse, error) {
+			var resp driver.GetResponse
+			for i, id := range req.IDs {
+				resp.Records = append(resp.Records, filled(id, i))
+			}
+			return resp, nil
+		},
+	})
+	var callers sync.WaitGroup
+	for caller := range 8 {
+		callers.Go(func() {
+			for call := range 30 {
+				var req driver.CommitRequest
+				var ids []string
+				for i := range 1 + call*7%64 {
+					id := fmt.Sprintf("%d-%02d-%02d", caller, call, i)
+					ids = append(ids, id)
+					req.Transitions = append(req.Transitions, driver.Transition{Record: filled(id, 64)})
+				}
+				_, err := client.Commit(t.Context(), req)
+				keep(nil, err)
+				resp, err := client.Get(t.Context(), driver.GetRequest{IDs: ids})
+				keep(resp.Records, err)
+			}
+		})
+	}
+	callers.Wait()
+	require.NoError(t, errors.Join(failures...))
+	require.Greater(t, len(kept), 10_000)
+	for _, r := range kept {
+		require.Regexp(t, `^\d-\d\d-\d\d$`, r.ID)
+		require.Empty(t, strings.ReplaceAll(string(r.Input), r.ID, ""), "the input of %s is its own", r.ID)
+	}
 }
 
 func TestDeadlineIsCarried(t *testing.T) {

@@ -4,6 +4,7 @@ package wire
 
 import (
 	"fmt"
+	"sync"
 
 	"google.golang.org/grpc/encoding"
 	"google.golang.org/grpc/mem"
@@ -49,7 +50,8 @@ func recordsOf(m any) *[]byte {
 	return nil
 }
 
-// Marshal implements encoding.CodecV2. It takes the records out of the message.
+// Marshal implements encoding.CodecV2. It takes the records out of the message,
+// and their memory is used again once they have been sent.
 func (codec) Marshal(v any) (mem.BufferSlice, error) {
 	if out, ok := v.(*outgoing); ok {
 		out.sent = true
@@ -73,7 +75,35 @@ func (codec) Marshal(v any) (mem.BufferSlice, error) {
 	}
 	head = protowire.AppendTag(head, recordsField, protowire.BytesType)
 	head = protowire.AppendVarint(head, uint64(len(blob)))
-	return mem.BufferSlice{mem.SliceBuffer(head), mem.SliceBuffer(blob)}, nil
+	return mem.BufferSlice{mem.SliceBuffer(head), mem.NewBuffer(&blob, blobs)}, nil
+}
+
+// blobs has the memory of records that have been sent.
+var blobs = &blobPool{}
+
+// blobPool implements mem.BufferPool for records, whose memory is written over
+// and so need not be cleared.
+type blobPool struct{ pool sync.Pool }
+
+// maxBlobBytes is the size of the largest piece of memory that is kept.
+const maxBlobBytes = 1 << 20
+
+// Get implements mem.BufferPool.
+func (p *blobPool) Get(size int) *[]byte {
+	b, ok := p.pool.Get().(*[]byte)
+	if !ok || cap(*b) < size {
+		made := make([]byte, size)
+		return &made
+	}
+	*b = (*b)[:size]
+	return b
+}
+
+// Put implements mem.BufferPool.
+func (p *blobPool) Put(b *[]byte) {
+	if cap(*b) <= maxBlobBytes {
+		p.pool.Put(b)
+	}
 }
 
 // Unmarshal implements encoding.CodecV2.

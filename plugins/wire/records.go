@@ -24,7 +24,7 @@ func toRecords(n int, record func(int) *driver.Record) []byte {
 	if size == 0 {
 		return nil
 	}
-	blob := make([]byte, 0, size)
+	blob := (*blobs.Get(size))[:0]
 	for i := range n {
 		blob = appendRecord(blob, record(i))
 	}
@@ -39,7 +39,7 @@ func toTransitions(transitions []driver.Transition) []byte {
 	if size == 0 {
 		return nil
 	}
-	blob := make([]byte, 0, size)
+	blob := (*blobs.Get(size))[:0]
 	for i := range transitions {
 		blob = append(blob, transitions[i].Base[:]...)
 		blob = appendRecord(blob, &transitions[i].Record)
