@@ -163,11 +163,26 @@ func (s *Store) runHealing(ctx context.Context, sc script, shard int, g guard, s
 		return a, err
 	}
 	_, blob, e, readErr := s.readEpoch(ctx, nil)
-	if readErr != nil || e.Number <= refused.Epoch.Number {
+	if readErr != nil {
+		return a, readErr // whether anything is lost is not known
+	}
+	if e.Number <= refused.Epoch.Number {
 		return a, err
 	}
 	if _, adoptErr := s.run(ctx, adoptScript, shard, guard{seen: g.seen}, nil, blob, s.touch()); adoptErr != nil {
-		return a, err
+		return a, untouched(adoptErr)
 	}
 	return s.run(ctx, sc, shard, g, suffixes, args...)
+}
+
+// untouched is the error of a call that was refused, and whose preparation for a
+// second attempt ended with err: what is unknown is not the call's own outcome.
+func untouched(err error) error {
+	e, ok := errors.AsType[*driver.Error](err)
+	if !ok || e.Class != driver.Unknown {
+		return err
+	}
+	certain := *e
+	certain.Class = driver.Unavailable
+	return &certain
 }

@@ -4,6 +4,7 @@ package redis_test
 
 import (
 	"context"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -154,6 +155,54 @@ func TestNothingWasSent(t *testing.T) {
 			s := open(t, "chain", plain(t, c.addr, map[string]any{"dial_timeout": "200ms"}))
 			_, err := s.Commit(t.Context(), driver.CommitRequest{Transitions: []driver.Transition{workflow(t, "a")}})
 			require.ErrorIs(t, err, driver.Unavailable, "the command was certainly not sent")
+		})
+	}
+}
+
+// behind answers as two shards of which the second has missed epoch 1, and leaves
+// unanswered what silent says.
+func behind(silent func(shard string, adopts bool) bool) func([]string) string {
+	const header = "$8\r\n12345678\r\n:1\r\n:1700000000000\r\n"
+	epoch := "\x01" + strings.Repeat("\x00", 16) + `{"Number":1}`
+	return func(command []string) string {
+		if command[0] == "HELLO" {
+			return ""
+		}
+		shard := command[3][strings.LastIndex(command[3], "}")-1:][:1]
+		adopts := shard == "1" && strings.HasSuffix(command[len(command)-2], `{"Number":1}`)
+		switch {
+		case silent(shard, adopts):
+			return "-"
+		case shard == "0":
+			return fmt.Sprintf("*5\r\n$2\r\nok\r\n%s$%d\r\n%s\r\n", header, len(epoch), epoch)
+		}
+		return "*5\r\n$5\r\nepoch\r\n" + header + "$0\r\n\r\n"
+	}
+}
+
+func TestShardBehindTheEpochIsNotLostForWantOfAnAnswer(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		name   string
+		silent func(shard string, adopts bool) bool
+	}{
+		{"FirstShardIsSilent", func(shard string, _ bool) bool { return shard == "0" }},
+		{"ShardIsSilentOnceAsked", func(_ string, adopts bool) bool { return adopts }},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			server := startFake(t, behind(c.silent))
+			s := open(t, "chain", plain(t, server.addr, map[string]any{"shards": 2}))
+			ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+			defer cancel()
+			tr := workflow(t, "b") // of the second shard
+			tr.Record.Epoch = 1
+			_, err := s.Commit(ctx, driver.CommitRequest{Guard: driver.Guard{Epoch: 1}, Transitions: []driver.Transition{tr}})
+			require.ErrorIs(t, err, context.DeadlineExceeded)
+			require.NotErrorIs(t, err, driver.Lost)
+			require.Equal(t, driver.Unavailable, driver.ClassOf(err), "the commit was refused: %v", err)
+			commands, _ := server.sent()
+			require.Greater(t, len(commands), 1, "the first shard is asked")
 		})
 	}
 }
