@@ -70,17 +70,26 @@ func (it *item) leave() bool {
 	return it.sending || it.unknown
 }
 
+func newItem(ctx context.Context, t driver.Transition) *item {
+	return &item{ctx: ctx, t: t, bytes: driver.EncodedSize(&t.Record), done: make(chan result, 1)}
+}
+
 // commit brings t into the active link and every standby of the in-sync set, and
 // returns its record as stored. t must not share memory with the application.
 func (c *Chain) commit(ctx context.Context, verb driver.Verb, t driver.Transition) (driver.Record, error) {
-	id := t.Record.ID
 	if ctx.Err() != nil || c.ctx.Err() != nil {
-		return driver.Record{}, c.ended(ctx, string(verb), false, id)
+		return driver.Record{}, c.ended(ctx, string(verb), false, t.Record.ID)
 	}
 	c.inFlight.Add(1)
 	defer c.inFlight.Add(-1)
-	it := &item{ctx: ctx, t: t, bytes: driver.EncodedSize(&t.Record), done: make(chan result, 1)}
+	it := newItem(ctx, t)
 	c.commits.add(it)
+	return c.await(ctx, verb, it)
+}
+
+// await waits for what becomes of an item that has been queued.
+func (c *Chain) await(ctx context.Context, verb driver.Verb, it *item) (driver.Record, error) {
+	id := it.t.Record.ID
 	select {
 	case r := <-it.done:
 		return r.record, driver.In(r.err, c.config.Name, string(verb), id)

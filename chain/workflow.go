@@ -3,10 +3,8 @@
 package chain
 
 import (
-	"bytes"
 	"context"
 	"errors"
-	"maps"
 	"strings"
 	"time"
 
@@ -38,29 +36,9 @@ func (c *Chain) stamp(lease driver.Token) driver.Stamp {
 // driver.Invalid, driver.TooLarge; driver.Unavailable and driver.Unknown when
 // ctx ended first.
 func (c *Chain) Start(ctx context.Context, w Workflow) (Record, error) {
-	w.Input, w.Labels = bytes.Clone(w.Input), maps.Clone(w.Labels)
-	for {
-		v := c.view.Load()
-		t, err := driver.Start(c.stamp(driver.Token{}), w)
-		if err != nil {
-			return Record{}, driver.In(err, c.config.Name, "start", w.ID)
-		}
-		r, err := c.commit(ctx, driver.VerbStart, t)
-		if err == nil {
-			return r.Clone(), nil
-		}
-		stored := storedIn(err)
-		if driver.ClassOf(err) != driver.Exists || stored == nil || stored.Kind != w.Kind || !bytes.Equal(stored.Input, w.Input) {
-			return Record{}, err
-		}
-		// Whoever started it may have died before it reached the standbys.
-		if err := c.ensureMirrored(ctx, v, *stored); err == errMoved { //nolint:errorlint // it is never wrapped
-			continue
-		} else if err != nil {
-			return Record{}, driver.In(err, c.config.Name, "start", w.ID)
-		}
-		return *stored, nil
-	}
+	var started [1]Started
+	c.startAll(ctx, []Workflow{w}, started[:])
+	return started[0].Record, started[0].Err
 }
 
 // ensureMirrored is mirror, within ctx, for a record that was read and not
