@@ -3,6 +3,7 @@
 package chain
 
 import (
+	"runtime"
 	"sync"
 
 	"github.com/understudy-dev/understudy/driver"
@@ -44,6 +45,7 @@ func (c *combiner[T]) add(units ...T) {
 // work sends batches until the queue is empty.
 func (c *combiner[T]) work() {
 	for {
+		runtime.Gosched() // whoever can run and has something to send gets it into this batch
 		c.mu.Lock()
 		batch := c.take()
 		if len(batch) == 0 {

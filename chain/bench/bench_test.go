@@ -1,0 +1,158 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package bench_test measures a chain over real stores: Redis and the development
+// Event Store in plugin subprocesses. What is compared takes turns on the same
+// servers in one run; the medians of the turns are reported.
+package bench_test
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/redis/rueidis"
+	"github.com/stretchr/testify/require"
+
+	"github.com/understudy-dev/understudy/chain"
+	"github.com/understudy-dev/understudy/driver"
+	"github.com/understudy-dev/understudy/drivers/eventstore/devserver"
+	"github.com/understudy-dev/understudy/drivers/redis/redistest"
+)
+
+var input = make([]byte, 512)
+
+// redisLink is a Redis server of its own behind a plugin.
+func redisLink(b *testing.B) (chain.Link, *redistest.Server) {
+	b.Helper()
+	server := redistest.Start(b, redistest.Options{PlainText: true})
+	return chain.Link{Name: "redis", Plugin: plugin(b, "redis"), Config: server.Config(b, nil)}, server
+}
+
+// eventStoreLink is an Event Store of its own behind a plugin.
+func eventStoreLink(b *testing.B) chain.Link {
+	b.Helper()
+	server, err := devserver.Start(devserver.Options{})
+	require.NoError(b, err)
+	b.Cleanup(func() { require.NoError(b, server.Close()) })
+	config, err := json.Marshal(map[string]any{"hosts": server.Addresses()})
+	require.NoError(b, err)
+	return chain.Link{Name: "eventstore", Plugin: plugin(b, "eventstore"), Config: config}
+}
+
+func open(b *testing.B, policy chain.Policy, links ...chain.Link) *chain.Chain {
+	b.Helper()
+	name := "c" + driver.NewToken().String()[:12]
+	c, err := chain.Open(b.Context(), chain.Config{Name: name, Links: links, Policy: policy})
+	require.NoError(b, err)
+	b.Cleanup(func() { require.NoError(b, c.Close(context.WithoutCancel(b.Context()))) })
+	return c
+}
+
+// rate calls n times, from callers at once, and returns calls per second.
+func rate(b *testing.B, callers, n int, call func() error) float64 {
+	b.Helper()
+	var next atomic.Int64
+	var wg sync.WaitGroup
+	began := time.Now()
+	for range callers {
+		wg.Go(func() {
+			for next.Add(1) <= int64(n) {
+				if err := call(); err != nil {
+					b.Error(err)
+					return
+				}
+			}
+		})
+	}
+	wg.Wait()
+	return float64(n) / time.Since(began).Seconds()
+}
+
+// starts starts workflows through c.
+func starts(b *testing.B, c *chain.Chain) func() error {
+	return func() error {
+		_, err := c.Start(b.Context(), chain.Workflow{ID: driver.NewToken().String(), Kind: "call", Input: input})
+		return err
+	}
+}
+
+// single is a transition as one script call: compare-and-set of the record, and
+// the index of due times.
+var single = rueidis.NewLuaScript(`local held = redis.call('HGET', KEYS[1], ARGV[1])
+if (held or '') ~= ARGV[2] then return held end
+redis.call('HSET', KEYS[1], ARGV[1], ARGV[3])
+redis.call('ZADD', KEYS[2], ARGV[4], ARGV[1])
+return 'ok'`)
+
+// singles makes such calls with the official client in this process.
+func singles(b *testing.B, server *redistest.Server) func() error {
+	b.Helper()
+	client, err := rueidis.NewClient(rueidis.ClientOption{InitAddress: []string{server.Addr}, ForceSingleClient: true, DisableCache: true,
+		Username: redistest.Admin, Password: redistest.AdminPassword})
+	require.NoError(b, err)
+	b.Cleanup(client.Close)
+	return func() error {
+		id := driver.NewToken().String()
+		t, err := driver.Start(driver.Stamp{Epoch: 1, Token: driver.NewToken(), Now: time.Now()}, driver.Workflow{ID: id, Kind: "call", Input: input})
+		if err != nil {
+			return err
+		}
+		return single.Exec(b.Context(), client, []string{"{bare}:r", "{bare}:x"},
+			[]string{id, "", string(driver.AppendRecord(nil, &t.Record)), fmt.Sprint(t.Record.Due.UnixMilli())}).Error()
+	}
+}
+
+func median(values []float64) float64 {
+	slices.Sort(values)
+	return values[len(values)/2]
+}
+
+// turns measures each way in turn, as often as the benchmark runs, and reports
+// the median rate of each and the median ratio of each to the first.
+func turns(b *testing.B, callers, n int, names []string, ways ...func() error) {
+	b.Helper()
+	rates, ratios := make([][]float64, len(ways)), make([][]float64, len(ways))
+	for b.Loop() {
+		for i, way := range ways {
+			rates[i] = append(rates[i], rate(b, callers, n, way))
+			ratios[i] = append(ratios[i], rates[i][len(rates[i])-1]/rates[0][len(rates[0])-1])
+		}
+	}
+	for i, name := range names {
+		b.ReportMetric(median(rates[i]), name+"/s")
+		if i > 0 {
+			b.ReportMetric(median(ratios[i]), name+"/"+names[0])
+		}
+	}
+}
+
+// BenchmarkOne compares a chain of one, over the Redis subprocess, with single
+// script calls through the client in this process.
+func BenchmarkOne(b *testing.B) {
+	for _, callers := range []int{1, 16, 64, 256} {
+		b.Run(fmt.Sprintf("Callers%d", callers), func(b *testing.B) {
+			link, server := redisLink(b)
+			turns(b, callers, min(4000*callers, 20_000), []string{"single", "chain"}, singles(b, server), starts(b, open(b, chain.Policy{}, link)))
+		})
+	}
+}
+
+// BenchmarkTwo compares a chain of two, which mirrors each start, with a chain
+// over each of its links alone.
+func BenchmarkTwo(b *testing.B) {
+	for _, callers := range []int{1, 64, 256} {
+		b.Run(fmt.Sprintf("Callers%d", callers), func(b *testing.B) {
+			redis, _ := redisLink(b)
+			events := eventStoreLink(b)
+			turns(b, callers, min(2000*callers, 20_000), []string{"redis", "eventstore", "sync"},
+				starts(b, open(b, chain.Policy{}, redis)),
+				starts(b, open(b, chain.Policy{}, events)),
+				starts(b, open(b, chain.Policy{}, redis, events)))
+		})
+	}
+}
