@@ -3,6 +3,7 @@
 package chain
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -31,6 +32,14 @@ type Config struct {
 	// Retention is how long stores keep finished workflows, and so how long their
 	// ids stay taken. Zero: 7 days. Negative: for ever.
 	Retention time.Duration
+	// StartDegraded lets [Open] succeed while no epoch can be found, because links
+	// do not answer: calls then wait, as when all links are down, until one is
+	// found. Without it Open fails with driver.Unavailable.
+	StartDegraded bool
+	// ReportDir is the folder for the reports of what a returning link held that
+	// the chain has since decided otherwise: a file for each resync that found any.
+	// It must exist. Empty: such records are told in events and the log only.
+	ReportDir string
 }
 
 // Link is one place in the chain. Exactly one of Plugin, Driver and Store says
@@ -55,45 +64,13 @@ type Link struct {
 	Config json.RawMessage
 }
 
-// Policy says when the chain retries and when it moves on. Zero fields mean the
-// defaults; negative ones are refused.
-type Policy struct {
-	// Retries after the first failure of the active link, after which the chain
-	// fails over. All callers share one count. Default 3.
-	Retries int
-	// Timeout of an incident: the chain fails over at the latest when this much
-	// time has passed since the start of the first attempt that failed, everything
-	// included. Default 10 s.
-	Timeout time.Duration
-	// Attempt is the limit of one call to a store. Default 2.5 s.
-	Attempt time.Duration
-	// Backoff is the mean pause before the first retry; it doubles with each one up
-	// to MaxBackoff, and is spread by ±25 %. Defaults 50 ms and 1 s.
-	Backoff, MaxBackoff time.Duration
-	// Mirror is how long a standby may fail before the chain goes on without it.
-	// Default 2.5 s.
-	Mirror time.Duration
-}
-
 const defaultRetention = 7 * 24 * time.Hour
 
 // WithDefaults returns c with the defaults in the place of zero fields. [Open]
 // does so itself.
 func (c Config) WithDefaults() Config {
-	def := func(d *time.Duration, value time.Duration) {
-		if *d == 0 {
-			*d = value
-		}
-	}
-	if c.Policy.Retries == 0 {
-		c.Policy.Retries = 3
-	}
-	def(&c.Policy.Timeout, 10*time.Second)
-	def(&c.Policy.Attempt, min(2500*time.Millisecond, c.Policy.Timeout))
-	def(&c.Policy.Backoff, 50*time.Millisecond)
-	def(&c.Policy.MaxBackoff, max(time.Second, c.Policy.Backoff))
-	def(&c.Policy.Mirror, 2500*time.Millisecond)
-	def(&c.Retention, defaultRetention)
+	c.Policy = c.Policy.WithDefaults()
+	c.Retention = cmp.Or(c.Retention, defaultRetention)
 	c.Links = slices.Clone(c.Links)
 	return c
 }
@@ -136,7 +113,7 @@ func (c *Config) validate() error {
 			bad("AllowWeaker names %q, which is no link; links: %q", name, names)
 		}
 	}
-	c.Policy.validate(bad)
+	c.Policy.validate(len(c.Links), bad)
 	if err := errors.Join(problems...); err != nil {
 		return fmt.Errorf("chain configuration: %w", err)
 	}
@@ -151,24 +128,4 @@ func (l *Link) sources() int {
 		}
 	}
 	return n
-}
-
-func (p *Policy) validate(bad func(format string, args ...any)) {
-	if p.Retries < 0 {
-		bad("Policy.Retries is %d: want 0 (the default, 3) or more", p.Retries)
-	}
-	for _, d := range [...]struct {
-		name  string
-		value time.Duration
-	}{{"Timeout", p.Timeout}, {"Attempt", p.Attempt}, {"Backoff", p.Backoff}, {"MaxBackoff", p.MaxBackoff}, {"Mirror", p.Mirror}} {
-		if d.value < 0 {
-			bad("Policy.%s is %s: want 0 (the default) or more", d.name, d.value)
-		}
-	}
-	if p.Attempt > p.Timeout {
-		bad("Policy.Attempt is %s: one attempt would be longer than Policy.Timeout, %s", p.Attempt, p.Timeout)
-	}
-	if p.Backoff > p.MaxBackoff {
-		bad("Policy.Backoff is %s: more than Policy.MaxBackoff, %s", p.Backoff, p.MaxBackoff)
-	}
 }

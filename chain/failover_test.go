@@ -67,7 +67,7 @@ func TestBudgetIsWhicheverIsSooner(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		stores := []*faulty{newFaulty(nil), newFaulty(nil)}
 		config := configOf(stores...)
-		config.Policy = chain.Policy{Retries: 50, Timeout: 2 * time.Second, Attempt: 500 * time.Millisecond, MaxBackoff: 200 * time.Millisecond}
+		config.Policy = chain.Policy{Retries: 11, Timeout: 2 * time.Second, Attempt: 500 * time.Millisecond, MaxBackoff: 200 * time.Millisecond}
 		b := open(t, config)
 		stores[0].fail(driver.Unavailable)
 		began := time.Now()

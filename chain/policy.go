@@ -3,80 +3,254 @@
 package chain
 
 import (
+	"cmp"
+	"errors"
+	"fmt"
 	"math"
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"github.com/understudy-dev/understudy/driver"
 )
 
-// operation is a kind of call to a store, as far as policy tells them apart.
-type operation uint8
+// Policy says when the chain retries, when it moves on and when it comes back.
+// Zero fields mean the defaults; negative ones are refused.
+type Policy struct {
+	// Retries after the first failure of the active link, after which the chain
+	// fails over. All callers share one count. Default 3.
+	Retries int
+	// Timeout of an incident: the chain fails over at the latest when this much
+	// time has passed since the start of the first attempt that failed, everything
+	// included. Default 10 s.
+	Timeout time.Duration
+	// Attempt is the limit of one call to a store; not above Timeout. Default
+	// 2.5 s, or Timeout if that is less.
+	Attempt time.Duration
+	// Backoff is the mean pause before the first retry; it doubles with each one up
+	// to MaxBackoff, and is spread by ±25 %. Defaults 50 ms and 1 s.
+	Backoff, MaxBackoff time.Duration
+	// MaxWaiting bounds the calls that wait or are under way at once on this host.
+	// A call above it fails at once, as driver.Unavailable, so that links that are
+	// down for long do not fill the memory. Default 100,000.
+	MaxWaiting int
 
+	// Check is how the links are watched.
+	Check Check
+
+	// Mirror is how long a standby may fail before the chain goes on without it; not
+	// above Timeout. Default 2.5 s, or Timeout if that is less.
+	Mirror time.Duration
+	// MirrorMode says whether a call returns before the standbys have what it did.
+	// Default MirrorSync.
+	MirrorMode MirrorMode
+	// Outbox bounds the records that wait for a standby with MirrorAsync. When it is
+	// full, calls wait as with MirrorSync. Default 65,536.
+	Outbox int
+	// MinInSync is how many standbys must be in step for anything to be
+	// acknowledged: less than the number of links. With fewer, mutations wait. The
+	// default, 0, goes on with the active link alone; docs/epochs.md says what either
+	// gives up.
+	MinInSync int
+	// StaleStandby says what becomes of calls when the active link is down and no
+	// standby holds everything that was acknowledged. Default StaleWait.
+	StaleStandby StaleStandby
+
+	// Failback says whether the chain goes back to a link that stands before the
+	// active one, once it is in step again. Default FailbackAuto.
+	Failback Failback
+	// HoldDown is how long such a link must have been healthy first. It doubles each
+	// time the link fails again soon after, up to MaxHoldDown. Defaults 60 s and
+	// 30 min.
+	HoldDown, MaxHoldDown time.Duration
+	// Handover is the longest that mutations are held back while a link joins the
+	// in-sync set; what has not succeeded by then is rolled back. Not above Timeout.
+	// Default 2 s, or Timeout if that is less.
+	Handover time.Duration
+	// ResyncRate bounds the records per second that are copied to a link that comes
+	// back, to spare the stores. Default 0: no bound.
+	ResyncRate int
+}
+
+// Check is how the links are watched, with traffic and without. A status check
+// writes a small value, reads it back, and reads the epoch.
+type Check struct {
+	// Interval between the status checks of one link, shortened by up to 25 % so
+	// that hosts do not check in step; a standby that stays down is checked less
+	// often, down to an eighth. Default 1 s, or Timeout / Fall if that is less.
+	Interval time.Duration
+	// Fall is the number of status checks that fail in a row before the chain fails
+	// over from an active link without traffic; Fall × Interval is not above
+	// Timeout. Default 3.
+	Fall int
+	// Rise is the number of status checks that succeed in a row before a link is
+	// brought back. Default 3.
+	Rise int
+	// Slow is the latency budget: a status check that takes longer counts as failed.
+	// Below Attempt. Default 0: none.
+	Slow time.Duration
+}
+
+// Failback says who brings the chain back to a link that stands before the
+// active one.
+type Failback string
+
+// The values of [Policy].Failback.
 const (
-	opRead    operation = iota // Get and List on the active link
-	opCommit                   // Commit on the active link, the call as a whole
-	opVerdict                  // one record of a Commit
-	opClaim                    // Claim on the active link
-	opAdvance                  // Advance on the active link: a change of the in-sync set
-	opMerge                    // Merge into a standby
-	operations
+	FailbackAuto   Failback = "auto"   // the chain itself, after the hold-down
+	FailbackManual Failback = "manual" // links are brought into step; [Chain.SwitchTo] does the rest
+	FailbackOff    Failback = "off"    // links that were dropped stay out
 )
 
-func (o operation) String() string {
-	return [operations]string{"read", "commit", "verdict", "claim", "advance", "merge"}[o]
-}
+// MirrorMode says when a mutation is acknowledged.
+type MirrorMode string
 
-// mutates reports whether a lost answer leaves the outcome open.
-func (o operation) mutates() bool { return o != opRead }
-
-// action is what follows an error.
-type action uint8
-
+// The values of [Policy].MirrorMode.
 const (
-	giveBack action = iota // to the caller: another store would say the same
-	again                  // retry here within the incident budget, then as moveOn
-	moveOn                 // fail over to the next link at once
-	follow                 // another host has decided: take over its epoch
-	leave                  // the standby leaves the in-sync set at once
+	MirrorSync  MirrorMode = "sync"  // when every standby in step has it
+	MirrorAsync MirrorMode = "async" // when the active link has it; a failover may miss what was last acknowledged
 )
 
-func (a action) String() string {
-	return [...]string{"give back", "retry", "next link", "follow", "drop standby"}[a]
+// StaleStandby says what a standby that misses something is good for.
+type StaleStandby string
+
+// The values of [Policy].StaleStandby.
+const (
+	StaleWait  StaleStandby = "wait"  // nothing: calls wait for the active link or a standby in step
+	StaleServe StaleStandby = "serve" // it takes over, and what it misses is reported when the other link returns
+)
+
+// WithDefaults returns p with the defaults in the place of zero fields.
+func (p Policy) WithDefaults() Policy {
+	set(&p.Retries, 3)
+	set(&p.Timeout, 10*time.Second)
+	set(&p.Attempt, min(2500*time.Millisecond, p.Timeout))
+	set(&p.Backoff, min(50*time.Millisecond, cmp.Or(p.MaxBackoff, time.Second)))
+	set(&p.MaxBackoff, max(time.Second, p.Backoff))
+	set(&p.MaxWaiting, 100_000)
+	set(&p.Check.Fall, 3)
+	set(&p.Check.Rise, 3)
+	set(&p.Check.Interval, min(time.Second, p.Timeout/time.Duration(max(p.Check.Fall, 1))))
+	set(&p.Mirror, min(2500*time.Millisecond, p.Timeout))
+	set(&p.MirrorMode, MirrorSync)
+	set(&p.Outbox, 65_536)
+	set(&p.StaleStandby, StaleWait)
+	set(&p.Failback, FailbackAuto)
+	set(&p.HoldDown, min(time.Minute, cmp.Or(p.MaxHoldDown, time.Minute)))
+	set(&p.MaxHoldDown, max(30*time.Minute, p.HoldDown))
+	set(&p.Handover, min(2*time.Second, p.Timeout))
+	return p
 }
 
-// decisions is the whole policy: class of the error × kind of operation. A class
-// that is not in it counts as Unknown.
-//
-// Poison, a request that every store would refuse, never fails over. Merge has
-// no caller to give anything back to: the active link has taken the record, so a
-// standby that cannot is no longer in step.
-var decisions = [...][operations]action{
-	//                     read      commit    verdict   claim     advance   merge
-	driver.NotFound:    {giveBack, giveBack, giveBack, giveBack, giveBack, leave},
-	driver.Exists:      {giveBack, giveBack, giveBack, giveBack, giveBack, leave},
-	driver.Conflict:    {giveBack, giveBack, giveBack, giveBack, follow, leave},
-	driver.LeaseLost:   {giveBack, giveBack, giveBack, giveBack, giveBack, leave},
-	driver.Invalid:     {giveBack, giveBack, giveBack, giveBack, giveBack, leave},
-	driver.TooLarge:    {giveBack, giveBack, giveBack, giveBack, giveBack, leave},
-	driver.Unsupported: {giveBack, giveBack, giveBack, giveBack, giveBack, leave},
-	driver.Denied:      {moveOn, moveOn, giveBack, moveOn, moveOn, leave},
-	driver.Fenced:      {follow, follow, follow, follow, follow, follow},
-	driver.Lost:        {moveOn, moveOn, moveOn, moveOn, moveOn, leave},
-	driver.CursorLost:  {giveBack, giveBack, giveBack, giveBack, giveBack, leave},
-	driver.Full:        {again, moveOn, moveOn, moveOn, moveOn, leave},
-	driver.ReadOnly:    {again, again, again, again, again, again},
-	driver.Unavailable: {again, again, again, again, again, again},
-	driver.Unknown:     {again, again, again, again, again, again},
-	driver.Internal:    {giveBack, giveBack, giveBack, giveBack, giveBack, leave},
+// set puts a default in the place of a zero value.
+func set[T comparable](value *T, def T) { *value = cmp.Or(*value, def) }
+
+// Validate returns every problem of p in a chain of the given number of links,
+// joined, each a driver.Invalid that begins with the name of its field; nil if
+// there is none. Contradictions come with their arithmetic.
+func (p Policy) Validate(links int) error {
+	p = p.WithDefaults()
+	var problems []error
+	p.validate(links, func(format string, args ...any) {
+		problems = append(problems, &driver.Error{Class: driver.Invalid, Detail: fmt.Sprintf(format, args...)})
+	})
+	return errors.Join(problems...)
 }
 
-func decide(op operation, err error) action {
-	class := driver.ClassOf(err)
-	if int(class) >= len(decisions) {
-		class = driver.Unknown
+func (p *Policy) validate(links int, bad func(format string, args ...any)) {
+	if !p.validateSigns(bad) {
+		return // the sums below would mislead
 	}
-	return decisions[class][op]
+	oneOf(bad, "MirrorMode", p.MirrorMode, MirrorSync, MirrorAsync)
+	oneOf(bad, "StaleStandby", p.StaleStandby, StaleWait, StaleServe)
+	oneOf(bad, "Failback", p.Failback, FailbackAuto, FailbackManual, FailbackOff)
+	if p.Attempt > p.Timeout {
+		bad("Policy.Attempt is %s: one attempt would be longer than Policy.Timeout, %s", p.Attempt, p.Timeout)
+	}
+	if p.Backoff > p.MaxBackoff {
+		bad("Policy.Backoff is %s: more than Policy.MaxBackoff, %s", p.Backoff, p.MaxBackoff)
+	}
+	if pauses := p.pauses(); pauses > p.Timeout {
+		bad("Policy.Retries is %d: never reached, as the pauses before them alone, from %s doubled up to %s, add up to %s, more than Policy.Timeout, %s",
+			p.Retries, p.Backoff, p.MaxBackoff, pauses, p.Timeout)
+	}
+	if p.Mirror > p.Timeout {
+		bad("Policy.Mirror is %s: a failing standby would hold up calls for longer than a failing active link, Policy.Timeout, %s", p.Mirror, p.Timeout)
+	}
+	if p.Handover > p.Timeout {
+		bad("Policy.Handover is %s: a link that comes back would hold up calls for longer than one that fails, Policy.Timeout, %s", p.Handover, p.Timeout)
+	}
+	if sum := times(p.Check.Fall, p.Check.Interval); sum > p.Timeout {
+		bad("Policy.Check.Interval is %s: %d status checks (Policy.Check.Fall) take %d × %s = %s, more than Policy.Timeout, %s",
+			p.Check.Interval, p.Check.Fall, p.Check.Fall, p.Check.Interval, sum, p.Timeout)
+	}
+	if p.Check.Slow > 0 && p.Check.Slow >= p.checkLimit() {
+		bad("Policy.Check.Slow is %s: want less than a status check may take at all, %s (the lesser of Policy.Attempt, %s, and Policy.Timeout / Policy.Check.Fall, %s / %d)",
+			p.Check.Slow, p.checkLimit(), p.Attempt, p.Timeout, p.Check.Fall)
+	}
+	if p.MinInSync >= max(links, 1) {
+		bad("Policy.MinInSync is %d: a chain of %d links has at most %d standbys, so nothing would ever be acknowledged", p.MinInSync, links, max(links, 1)-1)
+	}
+	if p.HoldDown > p.MaxHoldDown {
+		bad("Policy.HoldDown is %s: more than Policy.MaxHoldDown, %s", p.HoldDown, p.MaxHoldDown)
+	}
+}
+
+// validateSigns refuses negative values and reports whether there are none.
+func (p *Policy) validateSigns(bad func(format string, args ...any)) bool {
+	good := true
+	for _, n := range [...]struct {
+		name  string
+		value int
+		def   string
+	}{{"Retries", p.Retries, "the default, 3"}, {"MaxWaiting", p.MaxWaiting, "the default, 100,000"}, {"Check.Fall", p.Check.Fall, "the default, 3"},
+		{"Check.Rise", p.Check.Rise, "the default, 3"}, {"Outbox", p.Outbox, "the default, 65,536"}, {"MinInSync", p.MinInSync, "none"},
+		{"ResyncRate", p.ResyncRate, "no bound"}} {
+		if n.value < 0 {
+			bad("Policy.%s is %d: want 0 (%s) or more", n.name, n.value, n.def)
+			good = false
+		}
+	}
+	for _, d := range [...]struct {
+		name  string
+		value time.Duration
+	}{{"Timeout", p.Timeout}, {"Attempt", p.Attempt}, {"Backoff", p.Backoff}, {"MaxBackoff", p.MaxBackoff}, {"Check.Interval", p.Check.Interval},
+		{"Check.Slow", p.Check.Slow}, {"Mirror", p.Mirror}, {"HoldDown", p.HoldDown}, {"MaxHoldDown", p.MaxHoldDown}, {"Handover", p.Handover}} {
+		if d.value < 0 {
+			bad("Policy.%s is %s: want 0 (the default) or more", d.name, d.value)
+			good = false
+		}
+	}
+	return good
+}
+
+func oneOf[T ~string](bad func(format string, args ...any), name string, value T, allowed ...T) {
+	if !slices.Contains(allowed, value) {
+		bad("Policy.%s is %q: want one of %q", name, value, allowed)
+	}
+}
+
+// pauses returns the sum of the mean pauses before all retries.
+func (p *Policy) pauses() time.Duration {
+	sum, next := time.Duration(0), p.Backoff
+	for n := range p.Retries {
+		if next = min(next, p.MaxBackoff); next == p.MaxBackoff {
+			return sum + times(p.Retries-n, next)
+		}
+		sum, next = sum+next, 2*next
+	}
+	return sum
+}
+
+// times is n × d, or about a century if that is less.
+func times(n int, d time.Duration) time.Duration {
+	return time.Duration(min(float64(n)*float64(d), 100*365*24*float64(time.Hour)))
+}
+
+// checkLimit is how long one status check may take, so that Fall of them fit into
+// the budget of an incident.
+func (p *Policy) checkLimit() time.Duration {
+	return min(p.Attempt, p.Timeout/time.Duration(p.Check.Fall))
 }
 
 // pause returns the pause before retry n, the first being 0.

@@ -82,6 +82,14 @@ type Policy struct {
 	Mirror time.Duration `koanf:"mirror"`
 }
 
+func policyOf(p chain.Policy) Policy {
+	return Policy{Retries: p.Retries, Timeout: p.Timeout, Attempt: p.Attempt, Backoff: p.Backoff, MaxBackoff: p.MaxBackoff, Mirror: p.Mirror}
+}
+
+func (p Policy) chainPolicy() chain.Policy {
+	return chain.Policy{Retries: p.Retries, Timeout: p.Timeout, Attempt: p.Attempt, Backoff: p.Backoff, MaxBackoff: p.MaxBackoff, Mirror: p.Mirror}
+}
+
 // Log says what is logged, and how. Lines go to standard error.
 type Log struct {
 	// Level of the least important lines: debug, info, warn or error.
@@ -103,7 +111,7 @@ func Default() Config {
 func (c *Config) fill() {
 	full := c.ChainConfig().WithDefaults()
 	c.Retention = full.Retention
-	c.Policy = Policy(full.Policy)
+	c.Policy = policyOf(full.Policy)
 	c.Log.Level = cmp.Or(c.Log.Level, "info")
 	c.Log.Format = cmp.Or(c.Log.Format, "json")
 }
@@ -119,7 +127,7 @@ func (c *Config) ChainConfig() chain.Config {
 			links[i].Config = json.RawMessage(l.Config.Reveal())
 		}
 	}
-	return chain.Config{Name: c.Chain, Host: c.Host, Links: links, Policy: chain.Policy(c.Policy),
+	return chain.Config{Name: c.Chain, Host: c.Host, Links: links, Policy: c.Policy.chainPolicy(),
 		AllowWeaker: c.AllowWeaker, Retention: c.Retention}
 }
 
