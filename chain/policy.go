@@ -158,9 +158,7 @@ func (p Policy) Validate(links int) error {
 }
 
 func (p *Policy) validate(links int, bad func(format string, args ...any)) {
-	if !p.validateSigns(bad) {
-		return // the sums below would mislead
-	}
+	p.validateSigns(bad)
 	oneOf(bad, "MirrorMode", p.MirrorMode, MirrorSync, MirrorAsync)
 	oneOf(bad, "StaleStandby", p.StaleStandby, StaleWait, StaleServe)
 	oneOf(bad, "Failback", p.Failback, FailbackAuto, FailbackManual, FailbackOff)
@@ -184,7 +182,7 @@ func (p *Policy) validate(links int, bad func(format string, args ...any)) {
 		bad("Policy.Check.Interval is %s: %d status checks (Policy.Check.Fall) take %d × %s = %s, more than Policy.Timeout, %s",
 			p.Check.Interval, p.Check.Fall, p.Check.Fall, p.Check.Interval, sum, p.Timeout)
 	}
-	if p.Check.Slow > 0 && p.Check.Slow >= p.checkLimit() {
+	if p.Check.Slow > 0 && p.Check.Fall > 0 && p.Check.Slow >= p.checkLimit() {
 		bad("Policy.Check.Slow is %s: want less than a status check may take at all, %s (the lesser of Policy.Attempt, %s, and Policy.Timeout / Policy.Check.Fall, %s / %d)",
 			p.Check.Slow, p.checkLimit(), p.Attempt, p.Timeout, p.Check.Fall)
 	}
@@ -196,9 +194,8 @@ func (p *Policy) validate(links int, bad func(format string, args ...any)) {
 	}
 }
 
-// validateSigns refuses negative values and reports whether there are none.
-func (p *Policy) validateSigns(bad func(format string, args ...any)) bool {
-	good := true
+// validateSigns refuses negative values.
+func (p *Policy) validateSigns(bad func(format string, args ...any)) {
 	for _, n := range [...]struct {
 		name  string
 		value int
@@ -208,7 +205,6 @@ func (p *Policy) validateSigns(bad func(format string, args ...any)) bool {
 		{"ResyncRate", p.ResyncRate, "no bound"}} {
 		if n.value < 0 {
 			bad("Policy.%s is %d: want 0 (%s) or more", n.name, n.value, n.def)
-			good = false
 		}
 	}
 	for _, d := range [...]struct {
@@ -218,10 +214,8 @@ func (p *Policy) validateSigns(bad func(format string, args ...any)) bool {
 		{"Check.Slow", p.Check.Slow}, {"Mirror", p.Mirror}, {"HoldDown", p.HoldDown}, {"MaxHoldDown", p.MaxHoldDown}, {"Handover", p.Handover}} {
 		if d.value < 0 {
 			bad("Policy.%s is %s: want 0 (the default) or more", d.name, d.value)
-			good = false
 		}
 	}
-	return good
 }
 
 func oneOf[T ~string](bad func(format string, args ...any), name string, value T, allowed ...T) {
