@@ -25,6 +25,7 @@ func TestSetPolicyCountsFromTheNextFailure(t *testing.T) {
 		began := time.Now()
 		b.start(t, "w")
 		require.Less(t, time.Since(began), time.Second)
+		synctest.Wait()
 		failed := eventsOf[chain.FailedOver](b)
 		require.Len(t, failed, 1)
 		require.Equal(t, 2, failed[0].Attempts)
