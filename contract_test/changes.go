@@ -38,6 +38,10 @@ func changesCases() []Case {
 			Sentence: "Until ctx is done or emit returns an error; it returns that error as it is."},
 		{Name: "HaveRecordsIfAsked", run: changesRecords,
 			Sentence: "Records asks for the records themselves. Each is as it stands when it is read, so it may be of a later revision than the change."},
+		{Name: "EndAtTheEnd", run: changesToEnd,
+			Sentence: "With req.ToEnd it returns nil as soon as emit has had every change that was acknowledged before the call began. The cursor of the last batch is then the place to go on from, without a gap."},
+		{Name: "EndWhileOthersWrite", run: changesToEndBusy,
+			Sentence: "With req.ToEnd: what happens during the call may come too, and does not prolong it."},
 		{Name: "CarryLargeRecords", run: changesLarge,
 			Sentence: "Records asks for the records themselves: of any size up to MaxRecordBytes, however many."},
 	}
@@ -262,4 +266,80 @@ func changesLarge(e *env) {
 	for _, r := range want {
 		e.same(&r, last[r.ID].Record)
 	}
+}
+
+// toEnd feeds what is there after the cursor, and returns it with the cursor that
+// follows.
+func (c *conn) toEnd(cursor string, records bool) ([]driver.Change, string) {
+	c.e.Helper()
+	ctx, cancel := c.e.brief(c.e.h.timeout())
+	defer cancel()
+	var all []driver.Change
+	calls := 0
+	err := c.Changes(ctx, driver.ChangesRequest{Cursor: cursor, Records: records, ToEnd: true}, func(b driver.ChangeBatch) error {
+		all, cursor = append(all, b.Changes...), b.Cursor
+		calls++
+		return nil
+	})
+	require.NoError(c.e, err, "a feed to its end, after %d batches", calls)
+	require.Positive(c.e, calls, "the first batch comes also if there is nothing to tell")
+	require.NotEmpty(c.e, cursor)
+	forward(c.e, all)
+	return all, cursor
+}
+
+func changesToEnd(e *env) {
+	conns := e.several(3)
+	begin := conns[0].present()
+	none, cursor := conns[1].toEnd("", false)
+	require.Empty(e, none, "with an empty cursor it ends where it begins")
+	for round := range 3 {
+		for _, records := range []bool{false, true} {
+			want := busyOn(conns, fmt.Sprint(round, records), 4, 10, 3+round) // acknowledged to other connections than the one that asks
+			on := conns[round%len(conns)]
+			var all []driver.Change
+			all, cursor = on.toEnd(cursor, records)
+			reachedAll(e, lastOf(all), want)
+			none, cursor = conns[(round+1)%len(conns)].toEnd(cursor, records)
+			require.Empty(e, none, "nothing comes twice")
+		}
+	}
+	all, _ := conns[2].toEnd(begin, true)
+	require.NotEmpty(e, all)
+	live := conns[0].follow(driver.ChangesRequest{Cursor: cursor})
+	live.awaitAll([]driver.Record{conns[1].start("after")})
+	require.Len(e, live.changes(), 1, "a feed goes on right after the end")
+}
+
+func reachedAll(e *env, last map[string]driver.Change, want []driver.Record) {
+	e.Helper()
+	for _, r := range want {
+		require.Equal(e, r.Revision, last[r.ID].Revision, "the feed ended before the last change of %q", r.ID)
+	}
+}
+
+func changesToEndBusy(e *env) {
+	conns := e.several(3)
+	cursor := conns[0].present()
+	told := map[string]driver.Change{}
+	over := make(chan []driver.Record, 1)
+	go func() {
+		defer close(over)
+		defer guard(e.T, "a writer")
+		over <- busy(conns[1:], 4, 20, 8)
+	}()
+	var want []driver.Record
+	for writing := true; writing; {
+		select {
+		case want = <-over:
+			writing = false
+		default:
+		}
+		var all []driver.Change
+		all, cursor = conns[0].toEnd(cursor, false)
+		for id, change := range lastOf(all) {
+			told[id] = change
+		}
+	}
+	reachedAll(e, told, want)
 }

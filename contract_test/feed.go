@@ -179,12 +179,18 @@ func (e *env) describes(change driver.Change, r driver.Record) {
 // busy lets writers move records on, all at once, and returns the records as they
 // then stand.
 func busy(conns []*conn, writers, records, rounds int) []driver.Record {
+	conns[0].e.Helper()
+	return busyOn(conns, "w", writers, records, rounds)
+}
+
+// busyOn is busy on new records whose ids begin with prefix.
+func busyOn(conns []*conn, prefix string, writers, records, rounds int) []driver.Record {
 	e := conns[0].e
 	e.Helper()
 	out := make([][]driver.Record, writers)
 	e.all(writers, func(i int) error {
 		c := conns[i%len(conns)]
-		for _, id := range numbered(fmt.Sprint("w", i), records) {
+		for _, id := range numbered(fmt.Sprint(prefix, i), records) {
 			r := c.start(id)
 			for round := range rounds {
 				if round%2 == 0 {

@@ -20,17 +20,24 @@ func (c *connection) Changes(ctx context.Context, req driver.ChangesRequest, emi
 	c.feeds.Add(1)
 	c.mu.Unlock()
 	defer c.feeds.Done()
-	cursor := req.Cursor
+	cursor, end := req.Cursor, 0
 	for first := true; ; first = false {
 		var more <-chan struct{}
+		done := false
 		batch, err := call(ctx, c, "changes", func(s *state, now time.Time) (driver.ChangeBatch, error) {
 			if first {
 				if err := s.seen(req.Seen); err != nil {
 					return driver.ChangeBatch{}, err
 				}
+				end = s.trimmed + len(s.changes)
 			}
 			more = c.model.changed
-			return s.changesAfter(cursor, req.Records, now)
+			batch, err := s.changesAfter(cursor, req.Records, now)
+			if err == nil && req.ToEnd {
+				at, _ := s.position(batch.Cursor)
+				done = at >= end
+			}
+			return batch, err
 		})
 		if err != nil {
 			return err
@@ -41,6 +48,9 @@ func (c *connection) Changes(ctx context.Context, req driver.ChangesRequest, emi
 			if err := emit(batch); err != nil {
 				return err
 			}
+		}
+		if done {
+			return nil
 		}
 		if !ended {
 			continue

@@ -209,6 +209,30 @@ var readMutants = []mutant{
 			}
 			return err
 		})},
+	{name: "ignores that a feed is asked for up to the end", area: "Changes", wrap: onChanges(
+		func(ctx context.Context, s driver.Store, req driver.ChangesRequest, emit func(driver.ChangeBatch) error) error {
+			req.ToEnd = false
+			return s.Changes(ctx, req, emit)
+		})},
+	{name: "ends at the end before the last change", area: "Changes", wrap: onChanges(
+		func(ctx context.Context, s driver.Store, req driver.ChangesRequest, emit func(driver.ChangeBatch) error) error {
+			return s.Changes(ctx, req, func(b driver.ChangeBatch) error {
+				if n := len(b.Changes); req.ToEnd && n > 1 {
+					b.Changes = b.Changes[:n-1]
+				}
+				return emit(b)
+			})
+		})},
+	{name: "ends with a cursor before the last change", area: "Changes", wrap: onChanges(
+		func(ctx context.Context, s driver.Store, req driver.ChangesRequest, emit func(driver.ChangeBatch) error) error {
+			last := req.Cursor
+			return s.Changes(ctx, req, func(b driver.ChangeBatch) error {
+				if req.ToEnd && last != "" {
+					last, b.Cursor = b.Cursor, last
+				}
+				return emit(b)
+			})
+		})},
 	{name: "wraps the error of emit", area: "Changes", wrap: onChanges(
 		func(ctx context.Context, s driver.Store, req driver.ChangesRequest, emit func(driver.ChangeBatch) error) error {
 			return driver.In(s.Changes(ctx, req, emit), "broken", "changes")

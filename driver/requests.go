@@ -117,6 +117,9 @@ type ChangesRequest struct {
 	// read, so it may be of a later revision than the change, and is left out
 	// (with its change) once it has expired.
 	Records bool
+	// ToEnd ends the call with nil once every change has been emitted that was
+	// there when it began: on every partition, whatever is changed meanwhile.
+	ToEnd bool
 }
 
 // ChangeBatch is a stretch of the feed.

@@ -100,6 +100,11 @@ type Store interface {
 	// same data. The first batch comes at once also then, empty if there is
 	// nothing to tell.
 	//
+	// With req.ToEnd it returns nil as soon as emit has had every change that was
+	// acknowledged before the call began. What happens during the call may come too,
+	// and does not prolong it. The cursor of the last batch is then the place to go
+	// on from, without a gap.
+	//
 	// Commits, claims and merges that changed the store are changes; expiry
 	// is none. A change may be left out when a later one of the same record is
 	// already there; the last change of a record always comes. The changes of one

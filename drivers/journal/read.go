@@ -103,7 +103,7 @@ func (m *Machine) Changes(ctx context.Context, req driver.ChangesRequest, emit f
 	if err := m.see(ctx, req.Seen, func() error { return nil }); err != nil {
 		return m.label(err, "changes")
 	}
-	from, incarnation, err := m.begin(req.Cursor)
+	from, end, incarnation, err := m.begin(req.Cursor)
 	if err != nil {
 		return m.label(err, "changes")
 	}
@@ -123,6 +123,9 @@ func (m *Machine) Changes(ctx context.Context, req driver.ChangesRequest, emit f
 		}
 		more := Position(m.next.Load()) > next
 		from = next
+		if req.ToEnd && from >= end {
+			return nil
+		}
 		if more && ctx.Err() == nil {
 			continue
 		}
@@ -134,22 +137,23 @@ func (m *Machine) Changes(ctx context.Context, req driver.ChangesRequest, emit f
 	}
 }
 
-// begin returns where a feed begins and in which incarnation of the log.
-func (m *Machine) begin(cursor string) (Position, uint64, error) {
+// begin returns where a feed begins, the present end of the log, and in which
+// incarnation of it.
+func (m *Machine) begin(cursor string) (from, end Position, incarnation uint64, err error) {
 	m.mu.RLock()
-	next, incarnation := m.replica.next, m.replica.incarnation
+	end, incarnation = m.replica.next, m.replica.incarnation
 	m.mu.RUnlock()
 	if cursor == "" {
-		return next, incarnation, nil
+		return end, end, incarnation, nil
 	}
 	of, from, err := parseCursor(cursor)
 	if err != nil {
-		return 0, 0, err
+		return 0, 0, 0, err
 	}
-	if of != incarnation || from > next {
-		return 0, 0, &driver.Error{Class: driver.CursorLost, Detail: "the journal is another one than that of the cursor: begin anew with a list"}
+	if of != incarnation || from > end {
+		return 0, 0, 0, &driver.Error{Class: driver.CursorLost, Detail: "the journal is another one than that of the cursor: begin anew with a list"}
 	}
-	return from, incarnation, nil
+	return from, end, incarnation, nil
 }
 
 // follows reports why a feed in the given incarnation cannot go on.

@@ -49,6 +49,7 @@ type feed struct {
 	req   driver.ChangesRequest
 	emit  func(driver.ChangeBatch) error
 	at    feedCursor
+	ends  []uint64 // the sequence of each shard when the call began
 	news  chan news
 }
 
@@ -58,6 +59,7 @@ type news struct {
 	answer  answer
 	entries []feedEntry
 	err     error
+	end     bool // the shard has told all that it is asked for
 }
 
 // start finds the places to begin at, and emits the first batch.
@@ -73,6 +75,7 @@ func (f *feed) start(ctx context.Context) (emitted bool, err error) {
 	} else {
 		f.at = make(feedCursor, shards)
 	}
+	f.ends = make([]uint64, shards)
 	var receipt driver.Receipt
 	for shard := range f.at {
 		place := f.at[shard].mark
@@ -81,6 +84,7 @@ func (f *feed) start(ctx context.Context) (emitted bool, err error) {
 			return false, err
 		}
 		receipt = add(receipt, a)
+		f.ends[shard] = a.mark.Sequence
 		if f.req.Cursor == "" {
 			f.at[shard].mark = a.mark
 		}
@@ -99,7 +103,7 @@ func (f *feed) follow(ctx context.Context, cancel context.CancelFunc) (emitted b
 	for shard := range f.at {
 		wg.Go(func() { f.followShard(ctx, shard, f.at[shard].mark) })
 	}
-	for {
+	for left := len(f.at); left > 0; {
 		select {
 		case <-ctx.Done():
 			return false, driver.ContextError(ctx, false)
@@ -112,23 +116,30 @@ func (f *feed) follow(ctx context.Context, cancel context.CancelFunc) (emitted b
 					return emitted, err
 				}
 			}
+			if n.end {
+				left--
+			}
 		}
 	}
+	return false, nil
 }
 
-// followShard sends news until ctx is done or the feed breaks off.
+// followShard sends news until ctx is done, the feed breaks off, or it has come to
+// the end that is asked for.
 func (f *feed) followShard(ctx context.Context, shard int, at driver.Mark) {
 	for {
 		n := news{shard: shard}
 		n.answer, n.entries, n.err = f.store.readFeed(ctx, shard, at, false, feedEntries, nil)
 		if n.err == nil {
 			at.Incarnation = n.answer.mark.Incarnation
-			if len(n.entries) == 0 {
+			if len(n.entries) > 0 {
+				at.Sequence = n.entries[len(n.entries)-1].sequence
+			}
+			n.end = f.req.ToEnd && (len(n.entries) == 0 || at.Sequence >= f.ends[shard])
+			if len(n.entries) == 0 && !n.end {
 				if n.err = f.store.awaitFeed(ctx, shard, at); n.err == nil {
 					continue
 				}
-			} else {
-				at.Sequence = n.entries[len(n.entries)-1].sequence
 			}
 		}
 		select {
@@ -136,7 +147,7 @@ func (f *feed) followShard(ctx context.Context, shard int, at driver.Mark) {
 		case <-ctx.Done():
 			return
 		}
-		if n.err != nil {
+		if n.err != nil || n.end {
 			return
 		}
 	}

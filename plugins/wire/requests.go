@@ -96,11 +96,11 @@ func fromListRequest(in *wirev1.ListRequest) (driver.ListRequest, error) {
 }
 
 func toChangesRequest(r driver.ChangesRequest) *wirev1.ChangesRequest {
-	return &wirev1.ChangesRequest{Seen: toMarks(r.Seen), Cursor: []byte(r.Cursor), Records: r.Records}
+	return &wirev1.ChangesRequest{Seen: toMarks(r.Seen), Cursor: []byte(r.Cursor), Records: r.Records, ToEnd: r.ToEnd}
 }
 
 func fromChangesRequest(in *wirev1.ChangesRequest) (driver.ChangesRequest, error) {
-	return driver.ChangesRequest{Seen: fromMarks(in.GetSeen()), Cursor: string(in.GetCursor()), Records: in.GetRecords()}, nil
+	return driver.ChangesRequest{Seen: fromMarks(in.GetSeen()), Cursor: string(in.GetCursor()), Records: in.GetRecords(), ToEnd: in.GetToEnd()}, nil
 }
 
 func toEpochRequest(driver.EpochRequest) *wirev1.EpochRequest { return &wirev1.EpochRequest{} }

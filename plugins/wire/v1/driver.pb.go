@@ -1793,6 +1793,7 @@ type ChangesRequest struct {
 	Seen          []*Mark                `protobuf:"bytes,1,rep,name=seen,proto3" json:"seen,omitempty"`
 	Cursor        []byte                 `protobuf:"bytes,2,opt,name=cursor,proto3" json:"cursor,omitempty"`
 	Records       bool                   `protobuf:"varint,3,opt,name=records,proto3" json:"records,omitempty"`
+	ToEnd         bool                   `protobuf:"varint,4,opt,name=to_end,json=toEnd,proto3" json:"to_end,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1844,6 +1845,13 @@ func (x *ChangesRequest) GetCursor() []byte {
 func (x *ChangesRequest) GetRecords() bool {
 	if x != nil {
 		return x.Records
+	}
+	return false
+}
+
+func (x *ChangesRequest) GetToEnd() bool {
+	if x != nil {
+		return x.ToEnd
 	}
 	return false
 }
@@ -2675,11 +2683,12 @@ const file_plugins_wire_v1_driver_proto_rawDesc = "" +
 	"\rMergeResponse\x127\n" +
 	"\areceipt\x18\x02 \x01(\v2\x1d.understudy.driver.v1.ReceiptR\areceipt\x12:\n" +
 	"\bverdicts\x18\x03 \x01(\v2\x1e.understudy.driver.v1.VerdictsR\bverdicts\x121\n" +
-	"\x05error\x18\x0f \x01(\v2\x1b.understudy.driver.v1.ErrorR\x05error\"r\n" +
+	"\x05error\x18\x0f \x01(\v2\x1b.understudy.driver.v1.ErrorR\x05error\"\x89\x01\n" +
 	"\x0eChangesRequest\x12.\n" +
 	"\x04seen\x18\x01 \x03(\v2\x1a.understudy.driver.v1.MarkR\x04seen\x12\x16\n" +
 	"\x06cursor\x18\x02 \x01(\fR\x06cursor\x12\x18\n" +
-	"\arecords\x18\x03 \x01(\bR\arecords\"\xe7\x01\n" +
+	"\arecords\x18\x03 \x01(\bR\arecords\x12\x15\n" +
+	"\x06to_end\x18\x04 \x01(\bR\x05toEnd\"\xe7\x01\n" +
 	"\x0fChangesResponse\x12\x18\n" +
 	"\arecords\x18\x01 \x01(\fR\arecords\x127\n" +
 	"\areceipt\x18\x02 \x01(\v2\x1d.understudy.driver.v1.ReceiptR\areceipt\x126\n" +
