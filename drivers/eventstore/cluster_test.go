@@ -37,27 +37,159 @@ func leads(t testing.TB, server *devserver.Server) int {
 	return leader
 }
 
-// TestClusterLosesItsLeader: followers first name the dead leader, then they are
-// not ready, then one leads.
-func TestClusterLosesItsLeader(t *testing.T) {
-	t.Parallel()
-	server := cluster(t)
-	s := open(t, calm(server.Addresses()...)).ready()
+// inLoad lets callers work while the cluster fails, and checks all outcomes at the
+// end.
+func inLoad(t *testing.T, s store, failure func()) {
+	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	a, callers := s.callers(ctx, 10, limit, "load")
-	for range 3 {
-		leader := leads(t, server)
-		eventually(t, patience, func() error { return s.try(back) })
-		require.Equal(t, server.Addresses()[leader], s.probe().Details["node"])
-		require.NoError(t, server.StopNode(leader))
-		eventually(t, election+back, func() error { return s.try(election + back) })
-		require.NotEqual(t, leader, leads(t, server))
-		require.NoError(t, server.StartNode(leader))
-	}
+	failure()
+	before := a.count()
+	eventually(t, patience, func() error {
+		if a.count() == before {
+			return errors.New("nothing is accepted any more")
+		}
+		return nil
+	})
 	cancel()
 	callers.Wait()
 	a.settle(s)
+}
+
+// goesOn waits until the store serves again, from another node than the one given.
+func goesOn(t *testing.T, server *devserver.Server, s store, not int) {
+	t.Helper()
+	eventually(t, 2*election+back, func() error { return s.try(limit) })
+	require.NotEqual(t, not, leads(t, server))
+	require.NotEqual(t, server.Addresses()[not], s.probe().Details["node"])
+}
+
+// TestClusterLeaderKilled: followers first name the dead leader, then they are not
+// ready, then one leads.
+func TestClusterLeaderKilled(t *testing.T) {
+	t.Parallel()
+	server := cluster(t)
+	s := open(t, quick(server.Addresses()...)).ready()
+	inLoad(t, s, func() {
+		for range 3 {
+			leader := leads(t, server)
+			eventually(t, patience, func() error { return s.try(back) })
+			require.Equal(t, server.Addresses()[leader], s.probe().Details["node"])
+			require.NoError(t, server.StopNode(leader))
+			goesOn(t, server, s, leader)
+			require.NoError(t, server.StartNode(leader))
+		}
+	})
+}
+
+// TestClusterLeaderFrozen: nothing comes back from the leader, and the others name
+// it until they elect another.
+func TestClusterLeaderFrozen(t *testing.T) {
+	t.Parallel()
+	server := cluster(t)
+	s := open(t, quick(server.Addresses()...)).ready()
+	seen := driver.Marks{}
+	inLoad(t, s, func() {
+		leader := leads(t, server)
+		require.NoError(t, server.FreezeNode(leader))
+		require.Error(t, s.try(limit))
+		goesOn(t, server, s, leader)
+		seen = s.probe().Marks
+	})
+	require.NoError(t, s.sees(seen), "nothing was lost")
+}
+
+// TestClusterOldLeaderThaws: the old leader takes itself for the leader and knows
+// nothing of what was written since, then names the new one, then restarts. Stores
+// that know the cluster, and new ones, never notice.
+func TestClusterOldLeaderThaws(t *testing.T) {
+	t.Parallel()
+	server := cluster(t)
+	s := open(t, quick(server.Addresses()...)).ready()
+	old := leads(t, server)
+	inLoad(t, s, func() {
+		require.NoError(t, server.FreezeNode(old))
+		goesOn(t, server, s, old)
+		s.put("meanwhile")
+		seen := s.probe().Marks
+		require.NoError(t, server.ThawNode(old))
+		late := open(t, quick(server.Addresses()...)).ready()
+		require.NotNil(t, late.get("meanwhile"))
+		for since := time.Now(); time.Since(since) < 2*election; { // past its restart
+			require.NoError(t, s.sees(seen))
+		}
+		require.NotEqual(t, server.Addresses()[old], s.probe().Details["node"])
+	})
+}
+
+// TestClusterOldLeaderIsTakenForTheLeader: a store that knows only the old leader
+// gets no answer to what it writes there, and goes on with the new leader once it
+// is told.
+func TestClusterOldLeaderIsTakenForTheLeader(t *testing.T) {
+	t.Parallel()
+	server := start(t, devserver.Options{Nodes: 3, ElectionTime: 3 * election})
+	old := leads(t, server)
+	all := open(t, quick(server.Addresses()...)).ready()
+	all.put("before")
+	require.NoError(t, server.FreezeNode(old))
+	eventually(t, 6*election+back, func() error { return all.try(limit) })
+	all.put("meanwhile")
+	require.NoError(t, server.ThawNode(old))
+	one := open(t, quick(server.Addresses()[old]))
+	eventually(t, back, func() error { return one.try(limit) })
+	require.Nil(t, one.get("meanwhile"), "an old state")
+	tr := newStart(t, "unanswered", nil)
+	ctx, cancel := context.WithTimeout(t.Context(), limit)
+	defer cancel()
+	require.ErrorIs(t, one.commit(ctx, tr), driver.Unknown)
+	eventually(t, patience, func() error {
+		if err := one.try(limit); err != nil {
+			return err
+		}
+		if one.get("meanwhile") == nil {
+			return errors.New("still an old state")
+		}
+		return nil
+	})
+	require.NoError(t, one.commit(t.Context(), tr))
+	require.NotNil(t, all.get("unanswered"))
+}
+
+// TestClusterOldLeaderIsNotBelieved: the new leader is lost just when the old one
+// thaws, whose word is then the only one. What was acknowledged in between counts as
+// out of reach, not as lost.
+func TestClusterOldLeaderIsNotBelieved(t *testing.T) {
+	t.Parallel()
+	server := start(t, devserver.Options{Nodes: 3, ElectionTime: 3 * election})
+	s := open(t, quick(server.Addresses()...)).ready()
+	old := leads(t, server)
+	require.NoError(t, server.FreezeNode(old))
+	eventually(t, 6*election+back, func() error { return s.try(limit) })
+	s.put("meanwhile")
+	seen := s.probe().Marks
+	require.NoError(t, server.ThawNode(old))
+	require.NoError(t, server.StopNode(leads(t, server)))
+	eventually(t, patience, func() error {
+		err := s.sees(seen)
+		require.NotErrorIs(t, err, driver.Lost)
+		return err
+	})
+	require.NotNil(t, s.get("meanwhile"))
+}
+
+// TestClusterLeaderResigns: the old leader lives on as a follower.
+func TestClusterLeaderResigns(t *testing.T) {
+	t.Parallel()
+	server := cluster(t)
+	s := open(t, quick(server.Addresses()...)).ready()
+	inLoad(t, s, func() {
+		for range 2 {
+			leader := leads(t, server)
+			require.NoError(t, server.ResignLeader())
+			goesOn(t, server, s, leader)
+		}
+	})
 }
 
 func TestClusterIsFoundThroughOneFollower(t *testing.T) {
@@ -81,34 +213,57 @@ func TestClusterIsFoundThroughOneFollower(t *testing.T) {
 	require.Equal(t, "cluster-member-down", warnings[0].Code)
 }
 
-// TestClusterLosesItsQuorum: writes end in Aborted although they stand in the log of
-// the leader, then nothing is ready.
-func TestClusterLosesItsQuorum(t *testing.T) {
+// TestClusterFollowersKilled: writes end in Aborted, then nothing is ready. What was
+// written then survives if the leader does.
+func TestClusterFollowersKilled(t *testing.T) {
 	t.Parallel()
-	server := cluster(t)
-	leader := leads(t, server)
-	s := open(t, calm(server.Addresses()...)).ready()
-	s.put("before")
-	require.NoError(t, server.StopNode((leader+1)%3))
-	require.NoError(t, server.StopNode((leader+2)%3))
-	a := &answers{}
-	for i := range 5 {
-		a.note(s.one(t.Context(), 2*limit, fmt.Sprint("q-", i)))
+	for name, survives := range map[string]bool{"and come back": true, "and the leader after them": false} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			server := cluster(t)
+			leader := leads(t, server)
+			s := open(t, quick(server.Addresses()...)).ready()
+			s.put("before")
+			require.NoError(t, server.StopNode((leader+1)%3))
+			require.NoError(t, server.StopNode((leader+2)%3))
+			a := &answers{}
+			for i := range 5 {
+				a.note(s.one(t.Context(), limit, fmt.Sprint("q-", i)))
+			}
+			require.NotEmpty(t, a.unknown)
+			require.Empty(t, a.accepted)
+			eventually(t, patience, func() error {
+				if err := s.try(limit); driver.ClassOf(err) != driver.Unavailable {
+					return fmt.Errorf("want unavailable, got %w", errors.Join(errors.New("an answer"), err))
+				}
+				return nil
+			})
+			if !survives {
+				require.NoError(t, server.StopNode(leader))
+			}
+			require.NoError(t, server.StartNode((leader+1)%3))
+			require.NoError(t, server.StartNode((leader+2)%3))
+			eventually(t, 2*election+back, func() error { return s.try(limit) })
+			require.NotNil(t, s.get("before"))
+			first := a.unknown[0].Record.ID
+			if survives {
+				eventually(t, patience, func() error {
+					if s.get(first) == nil {
+						return errors.New("not there")
+					}
+					return nil
+				})
+			} else {
+				require.Nil(t, s.get(first))
+			}
+			a.settle(s)
+		})
 	}
-	eventually(t, patience, func() error {
-		if err := s.try(limit); driver.ClassOf(err) != driver.Unavailable {
-			return fmt.Errorf("want unavailable, got %w", errors.Join(errors.New("an answer"), err))
-		}
-		return nil
-	})
-	require.NoError(t, server.StartNode((leader+1)%3))
-	require.NoError(t, server.StartNode((leader+2)%3))
-	eventually(t, election+back, func() error { return s.try(election + back) })
-	require.NotNil(t, s.get("before"))
-	a.settle(s)
 }
 
-func TestNodeThatNamesADeadLeader(t *testing.T) {
+// TestClusterFollowerNamesADeadLeader: the name is not followed, and calls end in
+// time.
+func TestClusterFollowerNamesADeadLeader(t *testing.T) {
 	t.Parallel()
 	var config net.ListenConfig
 	dead, err := config.Listen(t.Context(), "tcp", "127.0.0.1:0") // takes connections and says nothing

@@ -212,11 +212,17 @@ func (a *answers) settle(s store) {
 	}
 }
 
-// isLost tells a caller that has seen the marks to be told that they are lost.
-func (s store) isLost(seen driver.Marks) error {
+// sees reads as somebody who has seen the marks.
+func (s store) sees(seen driver.Marks) error {
 	ctx, cancel := context.WithTimeout(s.t.Context(), limit)
 	defer cancel()
 	_, err := s.Get(ctx, driver.GetRequest{Seen: seen, IDs: []string{"any"}})
+	return err
+}
+
+// isLost tells a caller that has seen the marks to be told that they are lost.
+func (s store) isLost(seen driver.Marks) error {
+	err := s.sees(seen)
 	if driver.ClassOf(err) != driver.Lost {
 		return fmt.Errorf("want lost, got %w", errors.Join(errors.New("an answer"), err))
 	}

@@ -5,7 +5,6 @@ package eventstore
 import (
 	"context"
 	"errors"
-	"sync/atomic"
 
 	"github.com/EventStore/EventStore-Client-Go/v4/protos/shared"
 	"github.com/EventStore/EventStore-Client-Go/v4/protos/streams"
@@ -22,7 +21,6 @@ const ahead = 2048
 type follower struct {
 	log    *log
 	from   journal.Place
-	next   atomic.Uint64 // what is expected to come next
 	cancel context.CancelCauseFunc
 
 	decoder *decoder
@@ -32,15 +30,12 @@ type follower struct {
 // stop ends the subscription with an error.
 func (f *follower) stop(err error) { f.cancel(err) }
 
-// following returns the open subscription and what it expects next; nil if there
-// is none.
+// following returns the open subscription, nil if there is none, and what is to
+// come next.
 func (l *log) following() (*follower, journal.Position) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.follower == nil {
-		return nil, 0
-	}
-	return l.follower, journal.Position(l.follower.next.Load())
+	return l.follower, journal.Position(l.next.Load())
 }
 
 // Follow implements [journal.Log]. It begins one event early, to see that this is
@@ -49,6 +44,11 @@ func (l *log) Follow(caller context.Context, from journal.Place, emit func(at jo
 	first, end, err := l.Bounds(caller)
 	if err != nil {
 		return err
+	}
+	if end < from.Next {
+		if end, _, err = l.end(caller, from.Next); err != nil {
+			return err
+		}
 	}
 	if end < from.Next {
 		return lost("the journal stream %q ends at %d and was followed to %d", l.stream, end, from.Next)
@@ -64,9 +64,9 @@ func (l *log) Follow(caller context.Context, from journal.Place, emit func(at jo
 	ctx, cancel := context.WithCancelCause(caller)
 	defer cancel(nil)
 	f := &follower{log: l, from: from, cancel: cancel, decoder: newDecoder(), checked: from.Next == 0}
-	f.next.Store(uint64(from.Next))
 	l.mu.Lock()
 	l.follower = f
+	l.next.Store(uint64(from.Next))
 	l.mu.Unlock()
 	defer func() {
 		l.mu.Lock()
@@ -161,7 +161,7 @@ func (f *follower) deliver(batch []recorded, emit func(journal.Position, []journ
 		if len(events) == 0 {
 			return nil
 		}
-		at := journal.Position(f.next.Load()) - journal.Position(len(events))
+		at := journal.Position(f.log.next.Load()) - journal.Position(len(events))
 		err := emit(at, events)
 		events = nil
 		return err
@@ -181,7 +181,7 @@ func (f *follower) deliver(batch []recorded, emit func(journal.Position, []journ
 				continue
 			}
 		}
-		switch next := f.next.Load(); {
+		switch next := f.log.next.Load(); {
 		case revision < next:
 			return &driver.Error{Class: driver.Internal, Detail: "the server repeats events"}
 		case revision > next: // truncated past the follower: the receiver of a jump begins anew
@@ -189,7 +189,7 @@ func (f *follower) deliver(batch []recorded, emit func(journal.Position, []journ
 				return err
 			}
 		}
-		f.next.Store(revision + 1)
+		f.log.next.Store(revision + 1)
 		events = append(events, e)
 	}
 	return flush()

@@ -22,28 +22,7 @@ import (
 // that most of them name: after the loss of a leader some still name the dead one,
 // and one that was cut off names itself.
 func (h *handle) leader(ctx context.Context) (string, error) {
-	ctx, cancel := context.WithTimeout(ctx, time.Duration(h.config.ConnectTimeout))
-	defer cancel()
-	var mu sync.Mutex
-	votes := map[string]int{}
-	var silent []string
-	var wg sync.WaitGroup
-	for _, host := range h.config.Hosts {
-		wg.Go(func() {
-			named, err := h.ask(ctx, host)
-			mu.Lock()
-			defer mu.Unlock()
-			if err != nil {
-				silent = append(silent, fmt.Sprintf("%s: %v", host, err))
-				return
-			}
-			// More than half of the hosts agree: the others need not be waited for.
-			if votes[named]++; 2*votes[named] > len(h.config.Hosts) {
-				cancel()
-			}
-		})
-	}
-	wg.Wait()
+	votes, silent := h.poll(ctx, h.config.Hosts)
 	best := ""
 	for named, n := range votes {
 		if best == "" || n > votes[best] || n == votes[best] && named < best {
@@ -54,6 +33,67 @@ func (h *handle) leader(ctx context.Context) (string, error) {
 		return "", &driver.Error{Class: driver.Unavailable, Detail: "no host knows a node that leads: " + strings.Join(silent, "; ")}
 	}
 	return best, nil
+}
+
+// poll asks all hosts at once who leads. It returns how many name each node, and
+// why the others name none. Once more than half agree it waits for no more.
+func (h *handle) poll(ctx context.Context, hosts []string) (votes map[string]int, silent []string) {
+	ctx, cancel := context.WithTimeout(ctx, time.Duration(h.config.ConnectTimeout))
+	defer cancel()
+	var mu sync.Mutex
+	votes = map[string]int{}
+	var wg sync.WaitGroup
+	for _, host := range hosts {
+		wg.Go(func() {
+			named, err := h.ask(ctx, host)
+			mu.Lock()
+			defer mu.Unlock()
+			if err != nil {
+				silent = append(silent, fmt.Sprintf("%s: %v", host, err))
+				return
+			}
+			if votes[named]++; 2*votes[named] > len(hosts) {
+				cancel()
+			}
+		})
+	}
+	wg.Wait()
+	return votes, silent
+}
+
+// confirm returns the session if most nodes of the cluster agree that its node
+// leads. A leader that was cut off or stood still takes itself for the leader until
+// it hears of the new one, and knows nothing of what was written meanwhile.
+func (h *handle) confirm(caller context.Context) (confirmed *session, err error) {
+	err = h.within(caller, func(ctx context.Context, s *session) error {
+		confirmed = s
+		info, err := members(ctx, s.conn)
+		if err != nil {
+			return h.failed(caller, ctx, s, classify(err, nil, false), false)
+		}
+		if len(info) < 2 {
+			return nil
+		}
+		var nodes []string
+		for _, m := range info {
+			nodes = append(nodes, memberAddress(m))
+		}
+		own, _ := leaderOf(info)
+		if votes, _ := h.poll(ctx, nodes); 2*votes[own] > len(nodes) {
+			return nil
+		}
+		doubt := &driver.Error{Class: driver.Unavailable, Detail: "most nodes do not agree that the node at " + s.address + " leads"}
+		h.discard(s, doubt)
+		return doubt
+	})
+	return confirmed, err
+}
+
+// uses tells whether calls still go over the session.
+func (h *handle) uses(s *session) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.session == s
 }
 
 // ask returns the address of the living node that leads according to the host.
@@ -67,12 +107,21 @@ func (h *handle) ask(ctx context.Context, host string) (string, error) {
 	if err != nil {
 		return "", classify(err, nil, false).error
 	}
+	named, ok := leaderOf(info)
+	if !ok {
+		return "", &driver.Error{Class: driver.Unavailable, Detail: "knows no node that leads"}
+	}
+	return named, nil
+}
+
+// leaderOf returns the address of the living node that leads.
+func leaderOf(info []*gossip.MemberInfo) (string, bool) {
 	for _, m := range info {
 		if m.GetState() == gossip.MemberInfo_Leader && m.GetIsAlive() {
-			return memberAddress(m), nil
+			return memberAddress(m), true
 		}
 	}
-	return "", &driver.Error{Class: driver.Unavailable, Detail: "knows no node that leads"}
+	return "", false
 }
 
 // members returns what a node knows of its cluster; a single node is a cluster of

@@ -23,6 +23,7 @@ type log struct {
 	mu       sync.Mutex
 	follower *follower // the subscription that is open
 
+	next     atomic.Uint64 // what is to come next in the subscription, or in the next one
 	first    atomic.Uint64 // of the stream, as last heard
 	strange  atomic.Uint64 // events met that this driver did not write
 	appended struct{ events, bytes atomic.Uint64 }
@@ -73,24 +74,9 @@ func (l *log) Append(ctx context.Context, events []journal.Event) error {
 // acknowledged lies before end.
 func (l *log) Bounds(ctx context.Context) (first, end journal.Position, err error) {
 	follower, next := l.following()
-	last, err := l.handle.readOne(ctx, l.stream, backwardsFromEnd)
+	end, empty, err := l.end(ctx, next)
 	if err != nil {
 		return 0, 0, err
-	}
-	var empty bool
-	switch {
-	case len(last.events) > 0:
-		end = journal.Position(last.events[0].GetStreamRevision()) + 1
-	case last.known:
-		end, empty = journal.Position(last.last)+1, true
-		if err := l.refuseRetention(ctx, end); err != nil {
-			return 0, 0, err
-		}
-	case last.missing:
-		empty = true
-		if end, err = l.deleted(ctx); err != nil {
-			return 0, 0, err
-		}
 	}
 	if follower != nil && (empty && next > 0 || end < next) {
 		follower.stop(lost("the journal stream %q ends at %d, without an event, and was followed to %d: it was deleted or truncated by somebody else, or restored from a backup",
@@ -112,6 +98,40 @@ func (l *log) Bounds(ctx context.Context) (first, end journal.Position, err erro
 	first = journal.Position(head.events[0].GetStreamRevision())
 	l.first.Store(uint64(first))
 	return first, max(first, end), nil
+}
+
+// end returns the position after the last event, and whether there is none that can
+// be read. If that is before known, it is the answer of a node that leads for sure.
+func (l *log) end(ctx context.Context, known journal.Position) (end journal.Position, empty bool, err error) {
+	if end, empty, err = l.readEnd(ctx); err != nil || end >= known {
+		return end, empty, err
+	}
+	s, err := l.handle.confirm(ctx)
+	if err != nil {
+		return 0, false, err
+	}
+	end, empty, err = l.readEnd(ctx)
+	if err == nil && !l.handle.uses(s) {
+		err = &driver.Error{Class: driver.Unavailable, Detail: "another node leads now"}
+	}
+	return end, empty, err
+}
+
+func (l *log) readEnd(ctx context.Context) (end journal.Position, empty bool, err error) {
+	last, err := l.handle.readOne(ctx, l.stream, backwardsFromEnd)
+	switch {
+	case err != nil:
+		return 0, false, err
+	case len(last.events) > 0:
+		return journal.Position(last.events[0].GetStreamRevision()) + 1, false, nil
+	case last.known:
+		end = journal.Position(last.last) + 1
+		return end, true, l.refuseRetention(ctx, end)
+	case last.missing:
+		end, err = l.deleted(ctx)
+		return end, true, err
+	}
+	return 0, true, nil
 }
 
 // beyond is a revision that no stream comes to.
