@@ -15,3 +15,6 @@ const Cookie = cookieKey + "=" + cookieValue
 func LaunchLooping(ctx context.Context, spec Spec, most int, window, slow time.Duration) (*Store, error) {
 	return launch(ctx, spec, restartPolicy{most: most, window: window, first: time.Millisecond, slow: slow})
 }
+
+// FirstStart returns how long the first start of a process of spec may take.
+func FirstStart(ctx context.Context, spec Spec) time.Duration { return spec.firstStart(ctx) }

@@ -35,6 +35,10 @@ var helpers = map[string]func(args []string){
 	"exit-3":       func([]string) { fmt.Fprintln(os.Stderr, "cannot find the quux"); os.Exit(3) },
 	"panic":        func([]string) { panic("no such luck") },
 	"hang":         func([]string) { <-time.After(time.Hour) },
+	"greet": func([]string) {
+		fmt.Fprintln(os.Stdout, "\x1b[1mwelcome\a to "+strings.Repeat("x", 500))
+		<-time.After(time.Hour)
+	},
 	"version-99":   func([]string) { fmt.Fprintln(os.Stdout, "1|99|unix|nowhere|grpc|"); <-time.After(time.Hour) },
 	"netrpc":       func([]string) { fmt.Fprintln(os.Stdout, "1|1|unix|nowhere|netrpc|"); <-time.After(time.Hour) },
 	"nobody-home":  func([]string) { fmt.Fprintln(os.Stdout, "1|1|unix|nowhere|grpc|"); <-time.After(time.Hour) },

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"math"
 	"os/exec"
 	"slices"
 	"time"
@@ -53,7 +54,7 @@ func startInstance(ctx context.Context, spec *Spec, sockets string) (*instance, 
 		AllowedProtocols: []plugin.Protocol{plugin.ProtocolGRPC},
 		AutoMTLS:         true,
 		SkipHostEnv:      true,
-		StartTimeout:     spec.StartTimeout + time.Second, // ctx ends first
+		StartTimeout:     math.MaxInt64, // ctx ends first
 		UnixSocketConfig: &plugin.UnixSocketConfig{TempDir: sockets},
 		GRPCDialOptions:  wire.DialOptions(),
 		SyncStdout:       stdout,
@@ -124,10 +125,7 @@ func (i *instance) explain(err error) error {
 	case <-p.drained:
 	case <-time.After(2 * pipeGrace):
 	}
-	words := p.stderr.lastWords()
-	if words != "" {
-		words = " (its last line: " + words + ")"
-	}
+	words := p.words()
 	switch version := p.speaks(); {
 	case version >= 0 && version != ProtocolVersion:
 		return refused("%s speaks version %d of the plugin protocol and this host version %d: use the plugin that was built for this host",

@@ -26,6 +26,7 @@ func Launch(ctx context.Context, spec Spec) (*Store, error) {
 }
 
 func launch(ctx context.Context, spec Spec, policy restartPolicy) (*Store, error) {
+	limit := spec.firstStart(ctx)
 	spec, err := spec.complete()
 	if err != nil {
 		return nil, driver.In(err, spec.Link, opLaunch)
@@ -46,7 +47,7 @@ func launch(ctx context.Context, spec Spec, policy restartPolicy) (*Store, error
 	s.life, s.end = context.WithCancel(context.Background())
 	open.Store(s, nil)
 	first := make(chan error, 1)
-	go s.supervise(first)
+	go s.supervise(first, limit)
 	select {
 	case err = <-first:
 		if err == nil || !s.hopeless(err) {
@@ -54,10 +55,17 @@ func launch(ctx context.Context, spec Spec, policy restartPolicy) (*Store, error
 		}
 		<-s.done
 	case <-ctx.Done():
-		err = driver.ContextError(ctx, false)
 		s.startClosing()
 		s.end()
 		wait(s.done, closeGrace)
+		err = driver.ContextError(ctx, false)
+		select {
+		case why := <-first:
+			if why != nil {
+				err = failed("%w: %w", context.Cause(ctx), why)
+			}
+		default: // it holds on to the start
+		}
 	}
 	return nil, driver.In(err, spec.Link, opLaunch)
 }
@@ -89,6 +97,7 @@ func CloseAll(ctx context.Context) error {
 // Validate starts the plugin only to check spec.Config, and ends it: nil, or what
 // the driver says, or why the plugin could not be started.
 func Validate(ctx context.Context, spec Spec) error {
+	limit := spec.firstStart(ctx)
 	spec, err := spec.complete()
 	if err != nil {
 		return driver.In(err, spec.Link, opLaunch)
@@ -98,7 +107,7 @@ func Validate(ctx context.Context, spec Spec) error {
 		return driver.In(refused("%w", err), spec.Link, opLaunch)
 	}
 	defer func() { _ = sockets.remove() }() // the next launch removes what is left
-	ctx, cancel := context.WithTimeout(ctx, spec.StartTimeout)
+	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	i, err := startInstance(ctx, &spec, sockets.path)
 	if err != nil {
@@ -113,13 +122,14 @@ func Validate(ctx context.Context, spec Spec) error {
 func (s *Store) hopeless(err error) bool { return permanent(err) || !s.spec.Patient }
 
 // supervise keeps a process running until the store is closed. The outcome of the
-// first start goes to first.
-func (s *Store) supervise(first chan<- error) {
+// first start, which may take as long as limit, goes to first.
+func (s *Store) supervise(first chan<- error, limit time.Duration) {
 	defer close(s.done)
 	defer s.finish()
 	pauses := restarts{policy: s.policy}
 	for n := 0; ; n++ {
-		i, err := s.start()
+		i, err := s.start(limit)
+		limit = s.spec.StartTimeout
 		if err == nil {
 			s.set(Status{State: Running, PID: i.process.number(), Restarts: n}, i)
 		}
@@ -159,9 +169,9 @@ func (s *Store) supervise(first chan<- error) {
 	}
 }
 
-// start starts a process and opens the store.
-func (s *Store) start() (*instance, error) {
-	ctx, cancel := context.WithTimeout(s.life, s.spec.StartTimeout)
+// start starts a process and opens the store, within limit.
+func (s *Store) start(limit time.Duration) (*instance, error) {
+	ctx, cancel := context.WithTimeout(s.life, limit)
 	defer cancel()
 	i, err := startInstance(ctx, &s.spec, s.sockets.path)
 	if err != nil {

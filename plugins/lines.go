@@ -10,6 +10,7 @@ import (
 	"io"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 
@@ -96,13 +97,19 @@ func (l *stderrLog) setLast(text string) {
 
 // lastWords returns the last line that says why a process ended, "" if none does.
 func (l *stderrLog) lastWords() string {
-	const most = 200
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if len(l.last) > most {
-		return strings.ToValidUTF8(l.last[:most], "") + "…"
-	}
 	return l.last
+}
+
+// quote returns the beginning of a line as it may stand in an error, whatever a
+// process has printed.
+func quote(line string) string {
+	const most = 200
+	if len(line) > most {
+		line = strings.ToValidUTF8(line[:most], "") + "…"
+	}
+	return strconv.Quote(line)
 }
 
 // startsPanic reports whether the Go runtime begins with line to tell why it ends

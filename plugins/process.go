@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"regexp"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -37,6 +38,7 @@ type process struct {
 	drained chan struct{} // closed when both pipes have been read to their end
 
 	stderr *stderrLog
+	first  atomic.Pointer[string] // what it printed first to standard output
 	shake  atomic.Pointer[[]byte] // the line of the handshake, once it came
 
 	// What go-plugin reads: out gives it the handshake; both end with the process.
@@ -132,8 +134,26 @@ func (p *process) outLine(line []byte) {
 // printed logs what the plugin printed to standard output.
 func (p *process) printed(line []byte) {
 	if len(line) > 0 {
-		p.logger.Info(string(line), zap.String("stream", "stdout"))
+		text := string(line)
+		p.first.CompareAndSwap(nil, &text)
+		p.logger.Info(text, zap.String("stream", "stdout"))
 	}
+}
+
+// words quotes for an error what the process said of itself: its first line on
+// standard output and its last on standard error.
+func (p *process) words() string {
+	var said []string
+	if first := p.first.Load(); first != nil {
+		said = append(said, "it printed "+quote(*first))
+	}
+	if last := p.stderr.lastWords(); last != "" {
+		said = append(said, "its last line: "+quote(last))
+	}
+	if said == nil {
+		return ""
+	}
+	return " (" + strings.Join(said, "; ") + ")"
 }
 
 // speaks returns the version of our protocol that the plugin speaks, -1 while

@@ -3,6 +3,7 @@
 package plugins
 
 import (
+	"context"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
@@ -50,7 +51,8 @@ type Spec struct {
 	Patient bool
 
 	// StartTimeout bounds the start of a process, from the check of the binary until
-	// its store is open. Zero: 5 s.
+	// its store is open. Zero: 10 s, and for the first start, if the context of Launch
+	// or Validate has a deadline, that deadline in its place.
 	StartTimeout time.Duration
 	// WaitTimeout is how long a call waits for a process while there is none.
 	// Zero: 1 s.
@@ -67,7 +69,7 @@ type Spec struct {
 
 // Defaults of [Spec].
 const (
-	DefaultStartTimeout = 5 * time.Second
+	DefaultStartTimeout = 10 * time.Second
 	DefaultWaitTimeout  = time.Second
 	DefaultPingInterval = time.Second
 	DefaultPingTimeout  = time.Second
@@ -118,6 +120,18 @@ func (s Spec) complete() (Spec, error) {
 		return s, refused("%s", strings.Join(wrong, "; "))
 	}
 	return s, nil
+}
+
+// firstStart returns how long the first start of a process may take, of a spec that
+// is not complete yet.
+func (s *Spec) firstStart(ctx context.Context) time.Duration {
+	if s.StartTimeout != 0 {
+		return s.StartTimeout
+	}
+	if deadline, ok := ctx.Deadline(); ok {
+		return time.Until(deadline)
+	}
+	return DefaultStartTimeout
 }
 
 // driverName returns what the driver is called before it can be asked.

@@ -40,7 +40,7 @@ func TestLaunchRefuses(t *testing.T) {
 		"BadTimeout":   {with(func(s *plugins.Spec) { s.WaitTimeout = -1 }), driver.Invalid, []string{"wait timeout is -1ns"}},
 		"Missing":      {with(func(s *plugins.Spec) { s.Path += "-missing" }), driver.Invalid, []string{"does not exist"}},
 		"Folder":       {with(func(s *plugins.Spec) { s.Path = filepath.Dir(s.Path) }), driver.Invalid, []string{"is not a file"}},
-		"NotAPlugin":   {spec("exit-0"), driver.Invalid, []string{"not an Understudy plugin"}},
+		"NotAPlugin":   {spec("exit-0"), driver.Invalid, []string{"not an Understudy plugin", `it printed "usage: something else"`}},
 		"OtherVersion": {spec("version-99"), driver.Invalid, []string{"speaks version 99", "this host version 1"}},
 		"OtherDriver":  {with(func(s *plugins.Spec) { s.Driver = "redis" }, "serve"), driver.Invalid, []string{"driver fake, want driver redis"}},
 		"Config":       {with(func(s *plugins.Spec) { s.Config = json.RawMessage(`{"wrong":true}`) }, "serve"), driver.Invalid, []string{"wrong is true: want false"}},
@@ -48,6 +48,7 @@ func TestLaunchRefuses(t *testing.T) {
 		"ExitsAtStart": {spec("exit-3"), driver.Unavailable, []string{"exit status 3", "cannot find the quux"}},
 		"PanicsAtOnce": {spec("panic"), driver.Unavailable, []string{"exit status 2", "panic: no such luck"}},
 		"NoHandshake":  {with(short, "hang"), driver.Unavailable, []string{"did not complete its handshake"}},
+		"Greets":       {with(short, "greet"), driver.Unavailable, []string{"did not complete its handshake", `it printed "\x1b[1mwelcome\a to x`, `x…"`}},
 		"NobodyHome":   {with(short, "nobody-home"), driver.Unavailable, []string{"open", "connection to the driver was lost"}},
 		"OpenIsStuck":  {with(func(s *plugins.Spec) { s.StartTimeout, s.Config = 3*time.Second, json.RawMessage(`{"slow":true}`) }, "serve"), driver.Unavailable, []string{"open", "deadline"}},
 	} {
@@ -60,6 +61,8 @@ func TestLaunchRefuses(t *testing.T) {
 				require.ErrorContains(t, err, says)
 			}
 			require.NotContains(t, err.Error(), "\n", "one sentence")
+			require.NotRegexp(t, `[[:cntrl:]]`, err.Error())
+			require.Less(t, len(err.Error()), 1000)
 		})
 	}
 }
@@ -71,6 +74,36 @@ func TestLaunchEndsWithItsContext(t *testing.T) {
 	_, err := plugins.Launch(ctx, spec("hang"))
 	require.ErrorIs(t, err, driver.Unavailable)
 	require.ErrorIs(t, err, context.Canceled)
+}
+
+func TestLaunchTellsHowFarItCame(t *testing.T) {
+	t.Parallel()
+	_, err := plugins.Launch(within(t, 500*time.Millisecond), spec("greet"))
+	require.ErrorIs(t, err, driver.Unavailable)
+	require.ErrorIs(t, err, context.DeadlineExceeded)
+	require.ErrorContains(t, err, "welcome")
+}
+
+func TestFirstStartMayTakeAsLongAsItsContext(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		configured, deadline, want time.Duration
+	}{
+		"Neither":           {0, 0, plugins.DefaultStartTimeout},
+		"DeadlineIsLater":   {0, time.Hour, time.Hour},
+		"DeadlineIsSooner":  {0, time.Second, time.Second},
+		"Configured":        {time.Minute, time.Hour, time.Minute},
+		"ConfiguredIsLater": {time.Hour, time.Minute, time.Hour}, // the context ends Launch in any case
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			ctx := t.Context()
+			if test.deadline > 0 {
+				ctx = within(t, test.deadline)
+			}
+			require.InDelta(t, test.want, plugins.FirstStart(ctx, plugins.Spec{StartTimeout: test.configured}), float64(500*time.Millisecond))
+		})
+	}
 }
 
 func TestLaunchWaitsForASlowStart(t *testing.T) {
