@@ -18,11 +18,7 @@ func (r *replica) change(pos Position, e *Event) driver.Verdict {
 	if slot != noSlot {
 		r.table.at(slot).touch = pos + 1
 	}
-	err = errUndecided
-	store := false
-	if r.ready {
-		store, err = r.admit(pos, e, &rec, slot, &stored)
-	}
+	store, err := r.admit(pos, e, &rec, slot, &stored)
 	switch {
 	case slot == noSlot && store:
 		r.table.insert(&rec, e.Data, min(e.Origin.After, r.checkpoint), pos+1)
@@ -43,22 +39,30 @@ func (r *replica) change(pos Position, e *Event) driver.Verdict {
 
 // admit decides whether an event changes the table, which holds stored in slot or,
 // where slot is noSlot, nothing with the id of rec.
-func (r *replica) admit(pos Position, e *Event, rec *driver.Record, slot uint32, stored *driver.Record) (bool, error) {
+func (r *replica) admit(pos Position, e *Event, rec *driver.Record, slot uint32, stored *driver.Record) (store bool, err error) {
 	if slot == noSlot {
 		stored = nil
 	}
-	var store bool
-	var err error
+	var repeated error
+	if e.Kind == Claimed { // its token is remembered in any case
+		repeated = r.claimant(pos, e, rec)
+	}
+	if !r.ready {
+		return false, errUndecided
+	}
 	if e.Kind == Merged {
 		err = r.epoch.AdmitMerge(e.Origin.Epoch)
 		if stored != nil {
-			err = cmp.Or(err, r.successor(pos, e, rec, slot))
+			// Not if the stored record has its id from another that left since the author knew.
+			r.doubt(pos, e, slot)
+			err = cmp.Or(err, r.revived(pos, e, rec.ID))
 		}
 		store = err == nil && (stored == nil || driver.Compare(rec, stored) > 0)
 	} else {
 		err = r.epoch.Admit(e.Origin.Epoch)
-		if e.Kind == Claimed {
-			err = cmp.Or(err, r.claimant(pos, e, rec, slot)) // the token is remembered in any case
+		if e.Kind == Claimed && err == nil {
+			r.doubt(pos, e, slot)
+			err = repeated
 		}
 		if err == nil {
 			t := driver.Transition{Base: e.Base, Record: *rec}
@@ -75,25 +79,23 @@ func (r *replica) admit(pos Position, e *Event, rec *driver.Record, slot uint32,
 	return err == nil, err
 }
 
-// revived reports an event that may not count because its id was removed since the
-// author knew: it may be an old one that stands twice.
+// revived reports an event that may not count because its id may have been freed
+// since the author knew: it may be an old one that stands twice.
 func (r *replica) revived(pos Position, e *Event, id string) error {
-	if r.stale(pos, e) || r.ghosts.ids[id].removed > e.Origin.After {
+	if r.stale(pos, e) || r.ghosts.expired(id) > e.Origin.After {
 		return errStale
 	}
 	return nil
 }
 
-// successor decides whether a merge may count against the record in slot: not if
-// that has its id from another one that was removed since the author knew. A
-// replica that started in between may decide otherwise, so it does not come to
-// know the record by that.
-func (r *replica) successor(pos Position, e *Event, rec *driver.Record, slot uint32) error {
-	if !r.stale(pos, e) {
+// doubt notes that an event on the record in slot is decided by what else stands
+// between what its author knew and the event. A replica that started in between may
+// decide otherwise, so it no longer knows the record.
+func (r *replica) doubt(pos Position, e *Event, slot uint32) {
+	if slot != noSlot && !r.stale(pos, e) {
 		entry := r.table.at(slot)
 		r.table.setKnown(entry, min(entry.known, e.Origin.After))
 	}
-	return r.revived(pos, e, rec.ID)
 }
 
 // complete fills in what a partial event leaves out and returns the encoding.
@@ -119,7 +121,7 @@ func (r *replica) repeat(pos Position, e *Event) driver.Verdict {
 	known := min(e.Origin.After, r.checkpoint)
 	slot, stored := r.table.get(rec.ID)
 	if slot == noSlot {
-		if r.ghosts.ids[rec.ID].touch > e.Origin.After {
+		if r.ghosts.touched(rec.ID) > e.Origin.After {
 			return driver.Verdict{Err: errStale}
 		}
 		r.table.insert(&rec, e.Data, known, e.Origin.After)
@@ -140,9 +142,9 @@ func (r *replica) repeat(pos Position, e *Event) driver.Verdict {
 // expire applies an Expired event.
 func (r *replica) expire(pos Position, e *Event) driver.Verdict {
 	id := string(e.Data)
+	r.ghosts.touch(id, pos+1, true)
 	slot, stored := r.table.get(id)
 	if slot == noSlot {
-		r.ghosts.touch(id, pos+1, true)
 		return driver.Verdict{}
 	}
 	entry := r.table.at(slot)
@@ -152,6 +154,5 @@ func (r *replica) expire(pos Position, e *Event) driver.Verdict {
 		return driver.Verdict{Err: errStale}
 	}
 	r.table.remove(slot, &stored)
-	r.ghosts.touch(id, pos+1, true)
 	return driver.Verdict{Applied: true}
 }

@@ -204,8 +204,7 @@ func (m *Machine) stragglers(slot, end uint32, target Position) (events []Event,
 
 // repeatClaims repeats the tokens of claims that are not known from target on.
 func (m *Machine) repeatClaims(ctx context.Context, target Position) (int, error) {
-	after := Position(m.next.Load())
-	kept := m.claimsBefore(target)
+	kept, after := m.claimsBefore(target)
 	for start := 0; start < len(kept); start += keptClaims {
 		e, err := carrying(ClaimsKept, Claims{Claims: kept[start:min(len(kept), start+keptClaims)]})
 		if err != nil {
@@ -218,15 +217,15 @@ func (m *Machine) repeatClaims(ctx context.Context, target Position) (int, error
 	return len(kept), nil
 }
 
-// claimsBefore returns the claims that are not known from target on.
-func (m *Machine) claimsBefore(target Position) []KeptClaim {
+// claimsBefore returns the claims that are not known from target on, as of a
+// position.
+func (m *Machine) claimsBefore(target Position) (kept []KeptClaim, after Position) {
 	m.mu.RLock()
 	defer m.mu.RUnlock()
-	var kept []KeptClaim
 	for token, c := range m.replica.claims {
 		if c.known < target {
 			kept = append(kept, KeptClaim{Token: token, Until: c.until})
 		}
 	}
-	return kept
+	return kept, m.replica.next
 }

@@ -155,10 +155,14 @@ func (m *Machine) emit(at Position, events []Event) error {
 	if len(events) == 0 {
 		return nil
 	}
-	if r.begun && at > r.next {
-		m.logger.Warn("the journal was truncated past the follower: the table is built anew", "at", at, "next", r.next)
-		m.reset()
-		m.state.from, r = at, m.replica
+	if expected := m.expected(); at > expected {
+		// What is alive may have been repeated beyond the end of the log that the
+		// follower aims at, so it begins anew with another look at that.
+		if r.begun {
+			m.logger.Warn("the journal was truncated past the follower: the table is built anew", "at", at, "next", expected)
+			m.reset()
+		}
+		return &driver.Error{Class: driver.Unavailable, Detail: fmt.Sprintf("the journal was truncated to %d, and %d was to come next", at, expected)}
 	}
 	m.applyAll(at, events)
 	m.next.Store(uint64(r.next))
@@ -171,6 +175,15 @@ func (m *Machine) emit(at Position, events []Event) error {
 		return m.incomplete()
 	}
 	return nil
+}
+
+// expected returns the position that the log must tell next unless its head was
+// truncated since the follower began. The caller holds m.mu.
+func (m *Machine) expected() Position {
+	if m.replica.begun {
+		return m.replica.next
+	}
+	return m.state.first
 }
 
 // applyAll applies events and leads the verdicts to the calls that wait. The

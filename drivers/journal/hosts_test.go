@@ -167,25 +167,55 @@ func TestReplayIsBoundedByWhatIsAlive(t *testing.T) {
 
 func TestFollowerThatFellBehindTheTruncationIsBuiltAnew(t *testing.T) {
 	t.Parallel()
+	t.Run("while it followed", func(t *testing.T) {
+		t.Parallel()
+		testFellBehind(t, func(*faultyLog, *Machine) {})
+	})
+	t.Run("while it was cut off", func(t *testing.T) {
+		t.Parallel()
+		testFellBehind(t, func(l *faultyLog, slow *Machine) {
+			l.breakOff()
+			eventually(t, func() bool {
+				slow.mu.RLock()
+				defer slow.mu.RUnlock()
+				return slow.state.first > 0
+			}, "it has looked at the log anew")
+		})
+	})
+}
+
+// testFellBehind lets a follower come back to a log that was truncated past it.
+func testFellBehind(t *testing.T, back func(*faultyLog, *Machine)) {
+	t.Helper()
 	l := newFaultyLog()
 	options := func(o *Options) { o.Slack = 50 }
 	m := ready(t, l, options, shortWindow)
 	behind := &slowLog{faultyLog: l, gate: make(chan struct{}, 1)}
 	behind.gate <- struct{}{}
 	slow := ready(t, behind, options, shortWindow)
+	early := started(t, "early") // known to it, and soon gone
+	require.NoError(t, commitOne(t.Context(), m, early))
+	requireEqualDigests(t, []*Machine{m, slow})
 	<-behind.gate // it is told nothing from here on
 	for i := range 600 {
-		tr := started(t, fmt.Sprint("w", i%200, "-", i))
-		require.NoError(t, commitOne(t.Context(), m, tr))
+		tr := early
+		if i > 0 {
+			tr = started(t, fmt.Sprint("w", i%200, "-", i))
+			require.NoError(t, commitOne(t.Context(), m, tr))
+		}
 		end, err := driver.Cancel(driver.Stamp{Token: driver.NewToken(), Now: time.Now()}, tr.Record, "", time.Now())
 		require.NoError(t, err)
 		require.NoError(t, commitOne(t.Context(), m, end))
 	}
 	at, _ := slow.Digest()
 	eventually(t, func() bool { return l.firstKept() > at }, "the log was truncated past it")
+	back(l, slow)
 	behind.gate <- struct{}{}
 	l.grown.broadcast()
 	requireEqualDigests(t, []*Machine{m, slow})
+	got, err := slow.Get(t.Context(), driver.GetRequest{IDs: []string{"early"}})
+	require.NoError(t, err)
+	require.Empty(t, got.Records)
 }
 
 // slowLog tells its followers nothing unless there is a token in the gate.
@@ -196,11 +226,16 @@ type slowLog struct {
 
 // Follow implements [Log].
 func (l *slowLog) Follow(ctx context.Context, from Place, emit func(Position, []Event) error) error {
+	l.mu.Lock()
+	cut := l.cut
+	l.mu.Unlock()
 	return l.faultyLog.Follow(ctx, from, func(at Position, events []Event) error {
 		select {
 		case token := <-l.gate:
 			l.gate <- token
 			return emit(at, events)
+		case <-cut:
+			return &driver.Error{Class: driver.Unavailable, Detail: "cut off"}
 		case <-ctx.Done():
 			return driver.ContextError(ctx, false)
 		}

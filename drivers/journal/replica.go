@@ -30,7 +30,9 @@ type replica struct {
 
 	table  *table
 	claims map[driver.Token]claim
+	forgot Position // all Checkpointed events, which forget claims, stand before
 	ghosts ghosts
+	tokens recent[driver.Token, driver.Token] // of Claimed events, with the batch of the last
 	feed   feed
 }
 
@@ -39,7 +41,6 @@ func newReplica(window Position, feedLength int) *replica {
 		window: window,
 		table:  newTable(),
 		claims: map[driver.Token]claim{},
-		ghosts: ghosts{ids: map[string]ghost{}},
 		feed:   feed{limit: feedLength},
 	}
 }
@@ -64,6 +65,7 @@ func (r *replica) apply(pos Position, e *Event) driver.Verdict {
 		r.begun, r.start = true, pos
 	}
 	r.ghosts.prune(pos, r.window)
+	r.tokens.prune(pos, r.window)
 	v := r.decide(pos, e)
 	r.next = pos + 1
 	r.last = Place{Next: r.next, Batch: e.Origin.Batch.ID, Index: e.Index}
@@ -85,11 +87,7 @@ func (r *replica) decide(pos Position, e *Event) driver.Verdict {
 	case Checkpointed:
 		return r.check(pos, e)
 	case ClaimsKept:
-		kept, err := carried[Claims](e)
-		if err == nil && r.ready && r.decidable(e) && !r.stale(pos, e) {
-			r.keepClaims(e, kept)
-		}
-		return driver.Verdict{Err: err}
+		return r.keepClaims(pos, e)
 	case Truncated:
 		return r.truncate(pos, e)
 	case Probed:
@@ -102,8 +100,11 @@ func (r *replica) decide(pos Position, e *Event) driver.Verdict {
 // event's author knew and the event.
 func (r *replica) decidable(e *Event) bool { return e.Origin.After >= r.start }
 
-// stale reports whether the event stands too far from what its author knew.
-func (r *replica) stale(pos Position, e *Event) bool { return pos > e.Origin.After+r.window }
+// stale reports whether the event stands too far from what its author knew, or
+// before it, as when the log was restored from a backup.
+func (r *replica) stale(pos Position, e *Event) bool {
+	return pos > e.Origin.After+r.window || pos < e.Origin.After
+}
 
 // create applies a Created event.
 func (r *replica) create(pos Position, e *Event) driver.Verdict {
@@ -143,6 +144,7 @@ func (r *replica) advance(pos Position, e *Event) driver.Verdict {
 
 // check applies a Checkpointed event.
 func (r *replica) check(pos Position, e *Event) driver.Verdict {
+	r.forgetClaims(pos, e)
 	c, err := carried[Checkpoint](e)
 	switch {
 	case err != nil:
@@ -154,7 +156,6 @@ func (r *replica) check(pos Position, e *Event) driver.Verdict {
 	}
 	r.incarnation, r.epoch, r.ready = c.Incarnation, c.Epoch, true
 	r.checkpoint = max(r.checkpoint, e.Origin.After)
-	r.dropClaims(e.Origin.Batch.Time.UnixMilli())
 	return driver.Verdict{Applied: true}
 }
 

@@ -114,11 +114,11 @@ func (w *world) compact(h *host) {
 		}
 		w.send(after, 0, events...)
 	case 2:
-		kept := h.claimsBefore(r.checkpoint)
+		kept, after := h.claimsBefore(r.checkpoint)
 		if len(kept) > 0 {
 			e, err := carrying(ClaimsKept, Claims{kept})
 			require.NoError(w.t, err)
-			w.send(r.next, 0, e)
+			w.send(after, 0, e)
 		}
 	default:
 		e, err := carrying(Truncated, Truncation{Before: r.checkpoint})
@@ -137,10 +137,10 @@ func (w *world) finish(h *host) {
 		target := h.replica.checkpoint
 		events, after, _ := h.stragglers(0, noSlot, target)
 		w.send(after, 0, events...)
-		if kept := h.claimsBefore(target); len(kept) > 0 {
+		if kept, after := h.claimsBefore(target); len(kept) > 0 {
 			e, err := carrying(ClaimsKept, Claims{kept})
 			require.NoError(w.t, err)
-			w.send(h.replica.next, 0, e)
+			w.send(after, 0, e)
 		}
 		e, err := carrying(Truncated, Truncation{Before: target})
 		require.NoError(w.t, err)

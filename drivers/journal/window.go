@@ -8,113 +8,141 @@ import (
 	"github.com/understudy-dev/understudy/driver"
 )
 
-// ghosts remembers, for the length of the window, the ids that events named while
-// no record of them was there.
-type ghosts struct {
-	ids   map[string]ghost
-	marks []mark // in the order of their positions
+// recent remembers, for the length of the window, what events said of a key. It is
+// a function of the events of that stretch alone, never of what a replica holds, so
+// that an event whose author knew all before the start of the replica is decided
+// alike by all.
+type recent[K comparable, V any] struct {
+	of    map[K]noted[V]
+	marks []mark[K] // in the order of their positions
 	head  int
 }
 
-// ghost tells up to where an id was named. Both positions are those after the
-// event, so that zero means never.
-type ghost struct{ touch, removed Position }
-
-type mark struct {
-	id string
-	at Position
+type noted[V any] struct {
+	last Position // after the last event, so that zero means never
+	what V
 }
 
-// touch notes that an event named id and ended before at.
-func (g *ghosts) touch(id string, at Position, removed bool) {
-	known, ok := g.ids[id]
-	if !ok {
-		id = strings.Clone(id) // the event's memory may hold a whole record
+type mark[K comparable] struct {
+	key  K
+	last Position
+}
+
+func (r *recent[K, V]) note(key K, last Position, what V) {
+	if r.of == nil {
+		r.of = map[K]noted[V]{}
 	}
-	known.touch = at
-	if removed {
-		known.removed = at
-	}
-	g.ids[id] = known
-	g.marks = append(g.marks, mark{id, at})
+	r.of[key] = noted[V]{last, what}
+	r.marks = append(r.marks, mark[K]{key, last})
 }
 
 // prune forgets what lies further back than the window from the event at pos.
-func (g *ghosts) prune(pos, window Position) {
-	for g.head < len(g.marks) && g.marks[g.head].at+window < pos {
-		m := g.marks[g.head]
-		if g.ids[m.id].touch <= m.at {
-			delete(g.ids, m.id)
+func (r *recent[K, V]) prune(pos, window Position) {
+	for r.head < len(r.marks) && r.marks[r.head].last+window < pos {
+		m := r.marks[r.head]
+		if r.of[m.key].last <= m.last {
+			delete(r.of, m.key)
 		}
-		g.marks[g.head] = mark{}
-		g.head++
+		r.marks[r.head] = mark[K]{}
+		r.head++
 	}
-	if g.head > 1024 && g.head*2 > len(g.marks) {
-		g.marks = append([]mark(nil), g.marks[g.head:]...)
-		g.head = 0
+	if r.head > 1024 && r.head*2 > len(r.marks) {
+		r.marks = append([]mark[K](nil), r.marks[r.head:]...)
+		r.head = 0
 	}
 }
+
+// ghosts remembers the ids that events named while no record of them was there,
+// and after which position the last Expired event of each stands, whether that
+// counted or not: a replica without the record cannot tell.
+type ghosts struct{ recent[string, Position] }
+
+// touch notes that an event named id and ended before at.
+func (g *ghosts) touch(id string, at Position, expired bool) {
+	known, ok := g.of[id]
+	if !ok {
+		id = strings.Clone(id) // the event's memory may hold a whole record
+	}
+	if expired {
+		known.what = at
+	}
+	g.note(id, at, known.what)
+}
+
+// touched returns the position that all recent events which named id stand before.
+func (g *ghosts) touched(id string) Position { return g.of[id].last }
+
+// expired returns that of the Expired events.
+func (g *ghosts) expired(id string) Position { return g.of[id].what }
 
 // claim is the memory of a claim's token, by which a repeat is recognised.
+//
+// Until is the latest that a Claimed event has said since the token was last
+// forgotten. Each event that changes it raises it or forgets it if it is below a
+// limit, so a replica that started later never holds more than those before it.
 type claim struct {
-	until int64        // end of the leases in milliseconds since 1970
-	touch Position     // all Claimed events with the token stand before
-	batch driver.Token // of the last of them
-	known Position     // as of an entry
+	until int64    // end of the leases in milliseconds since 1970
+	known Position // as of an entry
 }
 
-// claimant decides whether a Claimed event may count as far as its token is
-// concerned, and remembers the token. A replica that started after what the author
-// knew may decide otherwise, so it does not come to know the record by that.
-func (r *replica) claimant(pos Position, e *Event, rec *driver.Record, slot uint32) error {
+// claimant remembers the token of a Claimed event and decides whether the event may
+// count as far as that is concerned: only the first of several claims that did not
+// know of each other does.
+func (r *replica) claimant(pos Position, e *Event, rec *driver.Record) error {
 	if r.stale(pos, e) {
 		return errStale
 	}
-	if slot != noSlot {
-		entry := r.table.at(slot)
-		r.table.setKnown(entry, min(entry.known, e.Origin.After))
-	}
-	known := min(e.Origin.After, r.checkpoint)
-	token := rec.Lease.Token
+	token, batch := rec.Lease.Token, e.Origin.Batch.ID
+	before := r.tokens.of[token]
+	r.tokens.note(token, pos+1, batch)
 	c, ok := r.claims[token]
-	admitted := !ok || c.touch <= e.Origin.After || c.batch == e.Origin.Batch.ID
-	if ok {
-		r.table.forget(c.known)
-	} else {
-		c.known = known
+	if !ok {
+		c.known = r.checkpoint
+		r.table.learn(c.known)
 	}
 	c.until = max(c.until, rec.Due.UnixMilli())
-	c.touch, c.batch = pos+1, e.Origin.Batch.ID
-	r.table.learn(c.known)
 	r.claims[token] = c
-	if !admitted {
+	if before.last > e.Origin.After && before.what != batch {
 		return errRepeated
 	}
 	return nil
 }
 
-// keepClaims applies a ClaimsKept event.
-func (r *replica) keepClaims(e *Event, kept Claims) {
-	known := min(e.Origin.After, r.checkpoint)
+// keepClaims applies a ClaimsKept event. It does not count if tokens may have been
+// forgotten since its author knew, and so changes no replica that knows them.
+func (r *replica) keepClaims(pos Position, e *Event) driver.Verdict {
+	kept, err := carried[Claims](e)
+	switch {
+	case err != nil:
+		return driver.Verdict{Err: err}
+	case !r.ready || !r.decidable(e):
+		return driver.Verdict{Err: errUndecided}
+	case r.stale(pos, e) || r.forgot > e.Origin.After:
+		return driver.Verdict{Err: errStale}
+	}
 	for _, k := range kept.Claims {
 		c, ok := r.claims[k.Token]
 		if ok {
 			r.table.forget(c.known)
-		} else {
-			c.until = k.Until
 		}
-		c.known = max(c.known, known)
+		c.until = max(c.until, k.Until)
+		c.known = max(c.known, r.checkpoint)
 		r.table.learn(c.known)
 		r.claims[k.Token] = c
 	}
+	return driver.Verdict{Applied: true}
 }
 
-// dropClaims forgets the claims whose leases had ended at now.
-func (r *replica) dropClaims(now int64) {
+// forgetClaims forgets the claims whose leases had ended when the Checkpointed event
+// at pos was written, also if that does not count: a replica that started too late
+// to decide it must not remember more than others.
+func (r *replica) forgetClaims(pos Position, e *Event) {
+	now := e.Origin.Batch.Time.UnixMilli()
 	for token, c := range r.claims {
 		if c.until <= now {
 			r.table.forget(c.known)
 			delete(r.claims, token)
 		}
 	}
+	r.forgot = pos + 1
 }
