@@ -124,7 +124,7 @@ func (s *start) repeat(ctx context.Context) {
 	for {
 		switch err := s.c.ensureMirrored(ctx, s.view, s.was); {
 		case err == nil:
-			s.to.Record = s.was
+			s.to.Record = shown(s.was)
 			return
 		case err != errMoved: //nolint:errorlint // it is never wrapped
 			s.to.Err = driver.In(err, s.c.config.Name, string(driver.VerbStart), s.w.ID)

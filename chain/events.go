@@ -68,12 +68,23 @@ type LinkFenced struct {
 	Epoch driver.Epoch
 }
 
-func (FailedOver) event()     {}
-func (Followed) event()       {}
-func (StandbyDropped) event() {}
-func (AllDown) event()        {}
-func (Recovered) event()      {}
-func (LinkFenced) event()     {}
+// EffectUnresolved tells that a workflow waits for an operator, since nobody knows
+// whether an effect of it happened; see [Handle.Once] and [Chain.Resolve].
+type EffectUnresolved struct {
+	At       time.Time
+	ID, Kind string    // of the workflow
+	Effect   string    // its name
+	Key      string    // the idempotency key that the outside got
+	Begun    time.Time // by the clock of the store
+}
+
+func (EffectUnresolved) event() {}
+func (FailedOver) event()       {}
+func (Followed) event()         {}
+func (StandbyDropped) event()   {}
+func (AllDown) event()          {}
+func (Recovered) event()        {}
+func (LinkFenced) event()       {}
 
 // events hands events to the handler in order, from one goroutine that runs
 // while there are any, so that a slow handler never holds up the chain.

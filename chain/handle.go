@@ -26,10 +26,11 @@ type Handle struct {
 
 	mu       sync.Mutex
 	record   driver.Record
-	released bool        // by Yield or Wait
+	released bool        // by Yield or by waiting for an operator
 	extended time.Time   // when the transition was made that last moved the end of the lease
 	expiry   *time.Timer // ends the lease for the handler
 	lose     context.CancelCauseFunc
+	acting   map[string]bool // the effects under way; see Once
 }
 
 // leaseMargin is the part of a lease, at its end, in which the handler must
@@ -88,8 +89,12 @@ func (h *Handle) Attempt() int { return int(h.snapshot().Attempt) }
 // different for every workflow and step: 32 hexadecimal digits.
 func (h *Handle) IdempotencyKey(step string) string {
 	r := h.snapshot()
+	return h.c.idempotencyKey(&r, step)
+}
+
+func (c *Chain) idempotencyKey(r *Record, step string) string {
 	hash := sha256.New()
-	for _, part := range []string{h.c.config.Name, r.ID, strconv.FormatInt(r.Created.UnixMilli(), 10), step} {
+	for _, part := range []string{c.config.Name, r.ID, strconv.FormatInt(r.Created.UnixMilli(), 10), step} {
 		_, _ = fmt.Fprintf(hash, "%d:%s", len(part), part) // a hash never fails
 	}
 	return hex.EncodeToString(hash.Sum(nil)[:16])

@@ -70,6 +70,12 @@ func storedIn(err error) *Record {
 // Errors: driver.NotFound; driver.Invalid for an id that cannot be one;
 // driver.Unavailable when ctx ended first.
 func (c *Chain) Get(ctx context.Context, id string) (Record, error) {
+	r, err := c.get(ctx, id)
+	return shown(r), err
+}
+
+// get is Get with what the chain keeps in the record.
+func (c *Chain) get(ctx context.Context, id string) (Record, error) {
 	if err := driver.ValidateID(id); err != nil {
 		return Record{}, driver.In(err, c.config.Name, "get", id)
 	}
@@ -127,6 +133,9 @@ func (c *Chain) List(ctx context.Context, f Filter) (Page, error) {
 		return Page{}, driver.In(err, c.config.Name, "list")
 	}
 	page := Page{Records: resp.Records}
+	for i := range page.Records {
+		page.Records[i] = shown(page.Records[i])
+	}
 	if resp.Next != "" {
 		page.Next = v.active.name + cursorMark + resp.Next
 	}
@@ -143,7 +152,7 @@ const cursorMark = "/"
 // Errors: driver.NotFound; driver.Conflict, with the stored record, if it has
 // ended otherwise; driver.Unavailable and driver.Unknown when ctx ended first.
 func (c *Chain) Cancel(ctx context.Context, id, reason string) (Record, error) {
-	return c.change(ctx, driver.VerbCancel, id, driver.Cancelled, func(s driver.Stamp, r Record) (driver.Transition, error) {
+	return c.change(ctx, driver.VerbCancel, id, in(driver.Cancelled), func(s driver.Stamp, r Record) (driver.Transition, error) {
 		return driver.Cancel(s, r, reason, c.expires(s.Now))
 	})
 }
@@ -155,25 +164,30 @@ func (c *Chain) Cancel(ctx context.Context, id, reason string) (Record, error) {
 // Errors: driver.NotFound; driver.Conflict, with the stored record, if it is in
 // another status; driver.Unavailable and driver.Unknown when ctx ended first.
 func (c *Chain) Requeue(ctx context.Context, id string) (Record, error) {
-	return c.change(ctx, driver.VerbRequeue, id, driver.Ready, func(s driver.Stamp, r Record) (driver.Transition, error) {
+	return c.change(ctx, driver.VerbRequeue, id, in(driver.Ready), func(s driver.Stamp, r Record) (driver.Transition, error) {
 		return driver.Requeue(s, r, s.Now)
 	})
 }
 
+func in(status Status) func(Record) bool {
+	return func(r Record) bool { return r.Status == status }
+}
+
 // change makes a transition that needs no lease, anew for as long as others
-// come between. done is the status in which there is nothing left to do.
-func (c *Chain) change(ctx context.Context, verb driver.Verb, id string, done Status, transition func(driver.Stamp, Record) (driver.Transition, error)) (Record, error) {
+// come between. done reports whether there is nothing left to do. What it returns
+// is as applications see it.
+func (c *Chain) change(ctx context.Context, verb driver.Verb, id string, done func(Record) bool, transition func(driver.Stamp, Record) (driver.Transition, error)) (Record, error) {
 	v := c.view.Load()
-	r, err := c.Get(ctx, id)
+	r, err := c.get(ctx, id)
 	for err == nil {
-		if r.Status == done {
+		if done(r) {
 			if err := c.ensureMirrored(ctx, v, r); err == nil {
-				return r, nil
+				return shown(r), nil
 			} else if err != errMoved { //nolint:errorlint // it is never wrapped
 				return Record{}, driver.In(err, c.config.Name, string(verb), id)
 			}
 			v = c.view.Load()
-			r, err = c.Get(ctx, id)
+			r, err = c.get(ctx, id)
 			continue
 		}
 		var t driver.Transition
@@ -182,7 +196,7 @@ func (c *Chain) change(ctx context.Context, verb driver.Verb, id string, done St
 		}
 		var changed Record
 		if changed, err = c.commit(ctx, verb, t); err == nil {
-			return changed.Clone(), nil
+			return shown(changed.Clone()), nil
 		}
 		stored := storedIn(err)
 		if driver.ClassOf(err) != driver.Conflict || stored == nil {

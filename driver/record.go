@@ -75,8 +75,11 @@ type Record struct {
 	Step  string // name of the last save point; empty before the first
 	State []byte // its data
 
-	Input, Output []byte
-	Failure       string // why the last attempt failed, or why it was cancelled
+	Input []byte
+	// Output is what the workflow has come to. Until it has succeeded it belongs to
+	// the host, which keeps there what it knows of effects outside the store.
+	Output  []byte
+	Failure string // why the last attempt failed, or why it was cancelled
 
 	Created, Updated time.Time
 	// Expires is when the store may forget a finished record. Zero: never. Set on
