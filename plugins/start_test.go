@@ -48,7 +48,7 @@ func TestLaunchRefuses(t *testing.T) {
 		"ExitsAtStart": {spec("exit-3"), driver.Unavailable, []string{"exit status 3", "cannot find the quux"}},
 		"PanicsAtOnce": {spec("panic"), driver.Unavailable, []string{"exit status 2", "panic: no such luck"}},
 		"NoHandshake":  {with(short, "hang"), driver.Unavailable, []string{"did not complete its handshake"}},
-		"Greets":       {with(short, "greet"), driver.Unavailable, []string{"did not complete its handshake", `it printed "\x1b[1mwelcome\a to x`, `x…"`}},
+		"Greets":       {with(func(s *plugins.Spec) { s.StartTimeout = 5 * time.Second }, "greet"), driver.Unavailable, []string{"did not complete its handshake", `it printed "\x1b[1mwelcome\a to x`, `x…"`}},
 		"NobodyHome":   {with(short, "nobody-home"), driver.Unavailable, []string{"open", "connection to the driver was lost"}},
 		"OpenIsStuck":  {with(func(s *plugins.Spec) { s.StartTimeout, s.Config = 3*time.Second, json.RawMessage(`{"slow":true}`) }, "serve"), driver.Unavailable, []string{"open", "deadline"}},
 	} {
@@ -78,7 +78,7 @@ func TestLaunchEndsWithItsContext(t *testing.T) {
 
 func TestLaunchTellsHowFarItCame(t *testing.T) {
 	t.Parallel()
-	_, err := plugins.Launch(within(t, 500*time.Millisecond), spec("greet"))
+	_, err := plugins.Launch(within(t, 5*time.Second), spec("greet"))
 	require.ErrorIs(t, err, driver.Unavailable)
 	require.ErrorIs(t, err, context.DeadlineExceeded)
 	require.ErrorContains(t, err, "welcome")
