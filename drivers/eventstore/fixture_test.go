@@ -98,6 +98,22 @@ func (s store) get(id string) *driver.Record {
 	return &resp.Records[0]
 }
 
+// getAll returns those of the records that there are, by id.
+func (s store) getAll(ids []string) map[string]driver.Record {
+	s.t.Helper()
+	found := map[string]driver.Record{}
+	for some := range slices.Chunk(ids, driver.MaxBatch) {
+		ctx, cancel := context.WithTimeout(s.t.Context(), patience)
+		resp, err := s.Get(ctx, driver.GetRequest{IDs: some})
+		cancel()
+		require.NoError(s.t, err)
+		for _, r := range resp.Records {
+			found[r.ID] = r
+		}
+	}
+	return found
+}
+
 // try reads once, within the time.
 func (s store) try(d time.Duration) error {
 	ctx, cancel := context.WithTimeout(s.t.Context(), d)
@@ -197,14 +213,20 @@ func (a *answers) count() int {
 func (a *answers) settle(s store) {
 	s.t.Helper()
 	require.Empty(s.t, a.late)
+	var accepted, refused []string
 	for _, r := range a.accepted {
-		got := s.get(r.ID)
-		require.NotNil(s.t, got, "acknowledged: %s", r.ID)
-		require.True(s.t, driver.Equal(&r, got))
+		accepted = append(accepted, r.ID)
 	}
 	for _, tr := range a.refused {
-		require.Nil(s.t, s.get(tr.Record.ID), "refused as certainly not done: %s", tr.Record.ID)
+		refused = append(refused, tr.Record.ID)
 	}
+	got := s.getAll(accepted)
+	for _, r := range a.accepted {
+		have, ok := got[r.ID]
+		require.True(s.t, ok, "acknowledged: %s", r.ID)
+		require.True(s.t, driver.Equal(&r, &have))
+	}
+	require.Empty(s.t, s.getAll(refused), "refused as certainly not done")
 	for _, tr := range a.unknown {
 		ctx, cancel := context.WithTimeout(s.t.Context(), patience)
 		require.NoError(s.t, s.commit(ctx, tr), "a repeat of an unknown outcome: %s", tr.Record.ID)

@@ -88,6 +88,45 @@ func TestJournalTakesFreshIDs(t *testing.T) {
 	require.Greater(t, len(seen), 30)
 }
 
+// TestJournalHoldsEventsTwice: a server that has forgotten the ids of events takes
+// them once more, as it does after a restart.
+func TestJournalHoldsEventsTwice(t *testing.T) {
+	t.Parallel()
+	server := start(t, devserver.Options{})
+	s := open(t, calm(server.Addresses()...)).ready()
+	s.put("a")
+	resp, err := s.Claim(t.Context(), driver.ClaimRequest{Owner: "host-1", Token: driver.NewToken(), Kinds: []string{"call"}, Limit: 1, Lease: time.Hour})
+	require.NoError(t, err)
+	held := resp.Records[0]
+	done, err := driver.Succeed(driver.Stamp{Token: driver.NewToken(), Now: time.Now(), Lease: held.Lease.Token}, held, []byte("{}"), time.Now().Add(time.Hour))
+	require.NoError(t, err)
+	require.NoError(t, s.commit(t.Context(), done))
+	o := newOperator(t, server.URL())
+	for range 2 {
+		var again []esdb.EventData
+		for _, e := range o.events(journalStream) {
+			again = append(again, esdb.EventData{EventType: e.EventType, ContentType: esdb.ContentTypeJson, Data: e.Data, Metadata: e.UserMetadata})
+		}
+		_, err := o.client.AppendToStream(t.Context(), journalStream, esdb.AppendToStreamOptions{}, again...)
+		require.NoError(t, err)
+	}
+	late := open(t, calm(server.Addresses()...)).ready()
+	for _, s := range []store{s, late} {
+		got := s.get("a")
+		require.True(t, driver.Equal(&done.Record, got))
+		require.Empty(t, s.probe().Warnings)
+	}
+	next := s.put("b")
+	require.True(t, driver.Equal(&next, late.get("b")))
+	at, digest := s.Digest()
+	eventually(t, patience, func() error {
+		if pos, got := late.Digest(); pos != at || got != digest {
+			return fmt.Errorf("%d with %.8s, and %d with %.8s", at, digest, pos, got)
+		}
+		return nil
+	})
+}
+
 // TestCommitTimeouts: the server answers Aborted and may have written all the same.
 func TestCommitTimeouts(t *testing.T) {
 	t.Parallel()

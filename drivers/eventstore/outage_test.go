@@ -76,6 +76,13 @@ func TestOutageServerKilled(t *testing.T) {
 	underLoad(t, s, server.kill, server.start)
 }
 
+func TestOutageServerStopped(t *testing.T) {
+	t.Parallel()
+	server := launch(t)
+	s := open(t, quick(server.address)).ready()
+	underLoad(t, s, server.end, server.start)
+}
+
 func TestOutageServerFrozen(t *testing.T) {
 	t.Parallel()
 	server := launch(t)

@@ -212,6 +212,14 @@ func (p *process) kill() {
 	p.cmd = nil
 }
 
+// end lets the server end by itself.
+func (p *process) end() {
+	p.t.Helper()
+	require.NoError(p.t, p.stdin.Close())
+	require.NoError(p.t, p.cmd.Wait())
+	p.cmd = nil
+}
+
 func (p *process) signal(s syscall.Signal) {
 	p.t.Helper()
 	require.NoError(p.t, p.cmd.Process.Signal(s))
