@@ -24,6 +24,7 @@ BENCHTIME    ?= 200ms
 SAMPLE_DATA  ?= sample-data
 SAMPLE_CALLS ?= 0
 DEMO_REPORT  ?= demo-report
+FAULTS       ?= .
 
 TOOLS              := $(CURDIR)/.tools
 GOLANGCI_LINT      := $(TOOLS)/golangci-lint-$(GOLANGCI_LINT_VERSION)/golangci-lint
@@ -79,6 +80,11 @@ test-short: ## the quick tests (-short), without the race detector
 .PHONY: test-race
 test-race: deps ## all tests with the race detector; PKG=./chain/... for some
 	go test -race -timeout $(TEST_TIMEOUT) $(TESTFLAGS) $(PKG)
+
+.PHONY: test-faults
+test-faults: deps ## every fault of stores, network, plugins and hosts, on real servers; FAULTS=Flapping for some, FAULTS_SEED=1 to repeat one
+	go vet -tags faults ./chain/faults
+	go test -race -tags faults -count=1 -timeout 20m -v -run '$(FAULTS)' $(TESTFLAGS) ./chain/faults
 
 .PHONY: contract
 contract: deps ## the contract suite on one driver: make contract DRIVER=memory

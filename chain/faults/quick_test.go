@@ -1,0 +1,80 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package faults
+
+import (
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/understudy-dev/understudy/chain"
+)
+
+// quick is a policy that notices a frozen store in seconds.
+var quick = chain.Policy{Timeout: 2 * time.Second, Attempt: 500 * time.Millisecond, Mirror: time.Second}
+
+func TestRedisKilled(t *testing.T) {
+	t.Parallel()
+	w := start(t, options{})
+	w.redis.Kill(t)
+	w.active(t, second)
+	w.progress(t, 40)
+	w.redis.Start(t)
+	w.finish(t)
+}
+
+func TestRedisFrozenWithAQuickPolicy(t *testing.T) {
+	t.Parallel()
+	w := start(t, options{policy: quick})
+	w.redis.Freeze(t)
+	w.active(t, second)
+	w.progress(t, 40)
+	w.redis.Thaw(t)
+	w.progress(t, 20)
+	w.finish(t)
+}
+
+// One host that is cut off from Redis moves all hosts; what it had under way there
+// arrives after the failover, and counts no more.
+func TestOneHostCutOffFromRedis(t *testing.T) {
+	t.Parallel()
+	w := start(t, options{policy: quick, proxied: true})
+	w.hosts[0].redis.cut()
+	w.active(t, second)
+	w.progress(t, 40)
+	w.hosts[0].redis.mend()
+	w.progress(t, 20)
+	w.finish(t)
+}
+
+func TestHostKilled(t *testing.T) {
+	t.Parallel()
+	w := start(t, options{lease: time.Second})
+	w.killHost(t, w.random.IntN(len(w.hosts)))
+	w.progress(t, 40)
+	w.finish(t)
+}
+
+func TestPluginOfRedisKilled(t *testing.T) {
+	t.Parallel()
+	w := start(t, options{})
+	w.signalPlugin(t, first, syscall.SIGKILL)
+	w.progress(t, 60)
+	w.finish(t)
+}
+
+// A host is paused over a failover. When it goes on it still believes in Redis, and
+// must be refused there and lose what others have taken over.
+func TestHostPausedOverAFailover(t *testing.T) {
+	t.Parallel()
+	w := start(t, options{policy: quick, lease: time.Second})
+	thaw := w.hosts[0].freeze(t)
+	w.redis.Freeze(t)
+	w.active(t, second)
+	w.progress(t, 60)
+	w.redis.Thaw(t)
+	w.progress(t, 10)
+	thaw()
+	w.progress(t, 60)
+	w.finish(t)
+}
