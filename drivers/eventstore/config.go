@@ -70,10 +70,9 @@ type Config struct {
 // TLS is how connections are encrypted: version 1.2 or later.
 type TLS struct {
 	// CA names a file with the certificates of the authorities, PEM. Empty: the
-	// system's.
+	// system's. It is read for each new connection, as are Certificate and Key.
 	CA string `json:"ca"`
-	// Certificate and Key name the files of the client's certificate, PEM. They are
-	// read for each new connection.
+	// Certificate and Key name the files of the client's certificate, PEM.
 	Certificate string `json:"certificate"`
 	Key         string `json:"key"`
 	// ServerName is the name in the server's certificate. Empty: the host connected to.

@@ -49,9 +49,9 @@ func (c *Config) protection() driver.Protection {
 	return driver.Local
 }
 
-// dial makes a connection to the node at the address, which is established, and
-// again after each break, by gRPC. Errors: [driver.Unavailable] when a file cannot
-// be used.
+// dial makes a connection to the node at the address, with the certificates and
+// credentials that the files hold now. gRPC establishes it, and again after each
+// break. Errors: [driver.Unavailable] when a file cannot be used.
 func (c *Config) dial(address string) (*grpc.ClientConn, error) {
 	transport, err := c.transport()
 	if err != nil {

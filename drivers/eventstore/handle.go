@@ -46,7 +46,8 @@ type handle struct {
 	closed   bool
 }
 
-// session is a connection to one node. gRPC establishes it anew after each break.
+// session is a connection to one node, which gRPC establishes and, while nothing but
+// that is needed, anew after each break.
 type session struct {
 	address  string
 	conn     *grpc.ClientConn
@@ -158,9 +159,11 @@ func (h *handle) failed(caller, call context.Context, s *session, f *fault, mayH
 	if f.moved {
 		h.gossip = true
 	}
-	gossip := h.gossip
+	// gRPC connects again by itself, but to the same node and with the certificates
+	// that it was given.
+	lasting := !h.gossip && h.config.TLS == nil
 	h.mu.Unlock()
-	if f.moved || f.rejected || f.broken && gossip {
+	if f.moved || f.rejected || f.broken && !lasting {
 		h.discard(s, f.error)
 	}
 	return f.error

@@ -43,6 +43,7 @@ func (f *mainFlags) flagSet(stderr io.Writer) *flag.FlagSet {
 	fs.BoolVar(&o.TLS, "tls", false, "speak TLS, ask for credentials and obey access rules")
 	fs.StringVar(&o.CertFile, "tls-cert", "", "PEM `file` of the certificate; empty: one is made for the local names")
 	fs.StringVar(&o.KeyFile, "tls-key", "", "PEM `file` of the key of the certificate")
+	fs.StringVar(&o.ClientCAFile, "tls-client-ca", "", "PEM `file` of the authorities whose certificates clients must show; empty: clients need none")
 	fs.StringVar(&f.caFile, "tls-ca-out", "", "`file` to write what clients must trust to, in PEM")
 	fs.StringVar(&f.usersFile, "users", "", "`file` of users, a line each: name:password or name:password:group,group; empty: admin and ops with the password changeit")
 	fs.IntVar(&o.RecentIDs, "recent-ids", DefaultRecentIDs, "`number` of event ids remembered for repeats under Any")

@@ -48,6 +48,10 @@ type Options struct {
 	// certificate for localhost, 127.0.0.1, ::1 and the host of Listen; CA returns what clients must trust.
 	CertFile, KeyFile string
 
+	// ClientCAFile is a PEM file of authorities. With it every client must show a certificate that one of them has
+	// signed; credentials are asked for all the same.
+	ClientCAFile string
+
 	// Users may log in when TLS is on. Empty: DefaultUsers.
 	Users []User
 
@@ -112,6 +116,9 @@ func (o Options) withDefaults() (Options, error) {
 	}
 	if o.CertFile != "" && !o.TLS {
 		bad("a certificate was given, but TLS is off")
+	}
+	if o.ClientCAFile != "" && !o.TLS {
+		bad("certificates of clients were asked for, but TLS is off")
 	}
 	if len(o.Users) == 0 {
 		o.Users = DefaultUsers()

@@ -26,6 +26,22 @@ func serverTLS(o Options) (*tls.Config, []byte, error) {
 	if !o.TLS {
 		return nil, nil, nil
 	}
+	config, ca, err := serverCertificate(o)
+	if err != nil || o.ClientCAFile == "" {
+		return config, ca, err
+	}
+	authorities, err := os.ReadFile(o.ClientCAFile)
+	if err != nil {
+		return nil, nil, fmt.Errorf("authorities of clients: %w", err)
+	}
+	config.ClientCAs, config.ClientAuth = x509.NewCertPool(), tls.RequireAndVerifyClientCert
+	if !config.ClientCAs.AppendCertsFromPEM(authorities) {
+		return nil, nil, fmt.Errorf("authorities of clients: %s holds no certificate in PEM form", o.ClientCAFile)
+	}
+	return config, ca, nil
+}
+
+func serverCertificate(o Options) (*tls.Config, []byte, error) {
 	if o.CertFile == "" {
 		return ownCertificate(o.Listen)
 	}
