@@ -5,6 +5,7 @@ package chain
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 	"time"
 
@@ -132,7 +133,7 @@ func (c *Chain) List(ctx context.Context, f Filter) (Page, error) {
 	if err != nil {
 		return Page{}, driver.In(err, c.config.Name, "list")
 	}
-	page := Page{Records: resp.Records}
+	page := Page{Records: slices.DeleteFunc(resp.Records, func(r Record) bool { return isReserved(r.Kind) })}
 	for i := range page.Records {
 		page.Records[i] = shown(page.Records[i])
 	}

@@ -4,6 +4,7 @@ package chain_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"time"
@@ -83,4 +84,32 @@ func ExampleHandle_Once() {
 	// fed
 	// asked
 	// ticket 1
+}
+
+// A reader that keeps the cursor of what it has dealt with goes on from there,
+// after a restart and on any host.
+func ExampleChain_Watch() {
+	ctx, stop := context.WithTimeout(context.Background(), time.Minute)
+	defer stop()
+	c := openExample(ctx)
+	defer c.Close(ctx)
+	enough := errors.New("enough")
+	var cursor string
+	err := c.Watch(ctx, chain.WatchFilter{Kinds: []string{"recording"}}, func(b chain.Changes) error {
+		if cursor == "" { // the first batch: from here on nothing is missed
+			if _, err := c.Start(ctx, chain.Workflow{ID: "1772442900.17", Kind: "recording"}); err != nil {
+				return err
+			}
+		}
+		cursor = b.Cursor
+		for _, change := range b.Changes {
+			fmt.Println(change.ID, change.Revision, change.Status)
+			return enough
+		}
+		return nil
+	})
+	fmt.Println(err)
+	// Output:
+	// 1772442900.17 1 ready
+	// enough
 }
