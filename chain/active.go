@@ -73,6 +73,15 @@ func (c *Chain) gate(ctx context.Context, v *view, op operation) error {
 			}
 			continue
 		}
+		if paid := c.owed.paid.next(); op != opCarry && op != opAdvance && c.owed.before(v.epoch.Number) {
+			select {
+			case <-paid:
+			case <-v.ctx.Done():
+				return nil
+			case <-ctx.Done():
+			}
+			continue
+		}
 		next, _ := v.active.health.gate(c.policy(), op)
 		wait := time.Until(next)
 		if wait <= 0 || v.ctx.Err() != nil {

@@ -97,7 +97,7 @@ func (s *start) prepare(ctx context.Context) bool {
 		s.to.Err = driver.In(err, s.c.config.Name, string(driver.VerbStart), s.w.ID)
 		return false
 	}
-	s.item = newItem(ctx, t)
+	s.item = newItem(ctx, driver.VerbStart, t)
 	return true
 }
 

@@ -20,6 +20,10 @@ type nextDue struct {
 // standby of the in-sync set too, so that the leases survive a failover.
 func (c *Chain) claim(ctx context.Context, req driver.ClaimRequest) ([]driver.Record, nextDue, error) {
 	req.Token = driver.NewToken()
+	own := reserved(req.Kinds[0]) // pools claim one kind
+	if !own && c.awaitProtection(ctx) != nil {
+		return nil, nextDue{}, c.ended(ctx, "claim", false)
+	}
 	resp, v, err := onActive(ctx, c, opClaim, "claim", nil, func(ctx context.Context, v *view) (driver.ClaimResponse, error) {
 		req := req
 		req.Epoch = v.epoch.Number
@@ -29,9 +33,15 @@ func (c *Chain) claim(ctx context.Context, req driver.ClaimRequest) ([]driver.Re
 		return nil, nextDue{}, err
 	}
 	records := resp.Records
-	err = c.mirror(v, records)
-	for err == errMoved { //nolint:errorlint // it is never wrapped
-		records, err = c.carry(ctx, records, req.Token)
+	mine := func(r *driver.Record) bool { return r.Status == driver.Leased && r.Token == req.Token }
+	for err = c.mirror(v, records); ; records, err = c.carry(ctx, records, mine) {
+		moved := err == errMoved //nolint:errorlint // it is never wrapped
+		if !moved && (err != nil || len(records) == 0 || own || c.protected(c.view.Load())) {
+			break
+		}
+		if !own && c.awaitProtection(ctx) != nil {
+			return nil, nextDue{}, c.ended(ctx, "claim", true)
+		}
 	}
 	if err != nil {
 		return nil, nextDue{}, err // they would not survive a failover: the leases run out
@@ -39,10 +49,10 @@ func (c *Chain) claim(ctx context.Context, req driver.ClaimRequest) ([]driver.Re
 	return records, nextDue{v.active, resp.Next}, nil
 }
 
-// carry brings records, claimed under a token in an epoch that is over, into the
-// present one and returns those whose leases hold there. It decides nothing:
-// whatever the store holds that is newer stays.
-func (c *Chain) carry(ctx context.Context, records []driver.Record, token driver.Token) ([]driver.Record, error) {
+// carry brings records, which were applied in an epoch that is over, into the
+// present one and returns those that count there, as they stand. It decides
+// nothing: whatever the store holds that is newer stays.
+func (c *Chain) carry(ctx context.Context, records []driver.Record, counts func(*driver.Record) bool) ([]driver.Record, error) {
 	if len(records) == 0 {
 		return nil, nil
 	}
@@ -50,7 +60,7 @@ func (c *Chain) carry(ctx context.Context, records []driver.Record, token driver
 	for i := range records {
 		ids[i] = records[i].ID
 	}
-	held, v, err := onActive(ctx, c, opClaim, "carry over", nil, func(ctx context.Context, v *view) ([]driver.Record, error) {
+	held, v, err := onActive(ctx, c, opCarry, "carry over", nil, func(ctx context.Context, v *view) ([]driver.Record, error) {
 		if _, err := v.active.merge(ctx, v.epoch.Number, records); err != nil {
 			return nil, err
 		}
@@ -59,6 +69,6 @@ func (c *Chain) carry(ctx context.Context, records []driver.Record, token driver
 	if err != nil {
 		return nil, err
 	}
-	held = slices.DeleteFunc(held, func(r driver.Record) bool { return r.Status != driver.Leased || r.Token != token })
+	held = slices.DeleteFunc(held, func(r driver.Record) bool { return !counts(&r) })
 	return held, c.mirror(v, held)
 }

@@ -15,6 +15,7 @@ type item struct {
 	ctx   context.Context // the caller's patience
 	t     driver.Transition
 	bytes int
+	early bool        // may be acknowledged before the standbys have it
 	done  chan result // of one
 
 	mu      sync.Mutex
@@ -70,8 +71,12 @@ func (it *item) leave() bool {
 	return it.sending || it.unknown
 }
 
-func newItem(ctx context.Context, t driver.Transition) *item {
-	return &item{ctx: ctx, t: t, bytes: driver.EncodedSize(&t.Record), done: make(chan result, 1)}
+// own reports whether it is of a workflow of the chain itself.
+func (it *item) own() bool { return reserved(it.t.Record.Kind) }
+
+func newItem(ctx context.Context, verb driver.Verb, t driver.Transition) *item {
+	early := verb != driver.VerbCancel && verb != driver.VerbRequeue
+	return &item{ctx: ctx, t: t, bytes: driver.EncodedSize(&t.Record), early: early, done: make(chan result, 1)}
 }
 
 // commit brings t into the active link and every standby of the in-sync set, and
@@ -82,7 +87,7 @@ func (c *Chain) commit(ctx context.Context, verb driver.Verb, t driver.Transitio
 	}
 	c.inFlight.Add(1)
 	defer c.inFlight.Add(-1)
-	it := newItem(ctx, t)
+	it := newItem(ctx, verb, t)
 	c.commits.add(it)
 	return c.await(ctx, verb, it)
 }
@@ -109,6 +114,9 @@ func (c *Chain) commitBatch(items []*item) {
 		}
 		if v != c.view.Load() {
 			continue
+		}
+		if !c.protected(v) {
+			items = c.park(items)
 		}
 		items = taken(items)
 		if len(items) == 0 {
@@ -177,43 +185,64 @@ func refusal(verdicts []driver.Verdict) error {
 	return nil
 }
 
+// applied is an item that the active link has taken, with its record as stored.
+type applied struct {
+	*item
+	record driver.Record
+}
+
+// records returns the records of items, which share memory with them.
+func records(items []applied) []driver.Record {
+	records := make([]driver.Record, len(items))
+	for i := range items {
+		records[i] = items[i].record
+	}
+	return records
+}
+
 // conclude deals with the verdicts of a batch: errors go to their callers, what
 // was applied is mirrored.
 func (c *Chain) conclude(v *view, items []*item, transitions []driver.Transition, verdicts []driver.Verdict) {
-	var applied []*item
-	var records []driver.Record
+	taken := make([]applied, 0, len(items))
 	for i, it := range items {
 		if err := verdicts[i].Err; err != nil {
 			it.refuse(driver.In(err, v.active.name, "commit", it.t.Record.ID))
 			continue
 		}
-		applied, records = append(applied, it), append(records, transitions[i].Record)
+		taken = append(taken, applied{it, transitions[i].Record})
 	}
-	if len(applied) == 0 || len(v.standbys) == 0 {
-		c.finish(applied, records, nil)
+	taken = c.acknowledgeEarly(v, taken)
+	if len(taken) == 0 || len(v.standbys) == 0 {
+		c.finish(taken, nil)
 		return
 	}
-	go func() { c.finish(applied, records, c.mirror(v, records)) }()
+	go func() { c.finish(taken, c.mirror(v, records(taken))) }()
 }
 
 // finish answers the callers of what was applied in the active link and
-// mirrored with the given outcome. What was overtaken by another epoch is
-// committed again in that one, under the same token: the store there recognises
-// it if it has it, and applies it if not.
-func (c *Chain) finish(items []*item, records []driver.Record, err error) {
-	if err == errMoved { //nolint:errorlint // it is never wrapped
-		for _, it := range items {
+// mirrored with the given outcome. What was overtaken by another epoch, or has
+// too few standbys, is committed again, under the same token, in the epoch that
+// comes: the store recognises it if it has it, and applies it if not.
+func (c *Chain) finish(items []applied, err error) {
+	moved := err == errMoved //nolint:errorlint // it is never wrapped
+	protected := c.protected(c.view.Load())
+	var again []*item
+	for i := range items {
+		switch it := &items[i]; {
+		case moved || err == nil && !protected && !it.own():
 			it.back(true)
-		}
-		c.commits.add(items...)
-		return
-	}
-	for i, it := range items {
-		if err != nil {
+			again = append(again, it.item)
+		case err != nil:
 			it.done <- result{err: err}
-			continue
+		default:
+			it.answer(c)
 		}
-		c.wakeFor(&records[i])
-		it.done <- result{record: records[i]}
 	}
+	c.commits.add(again...)
+}
+
+// answer acknowledges the item to its caller.
+func (a *applied) answer(c *Chain) {
+	c.wakeFor(&a.record)
+	a.done <- result{record: a.record}
 }

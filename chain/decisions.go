@@ -14,13 +14,14 @@ const (
 	opCommit                   // Commit on the active link, the call as a whole
 	opVerdict                  // one record of a Commit
 	opClaim                    // Claim on the active link
+	opCarry                    // Merge into the active link of what an epoch that is over has acknowledged
 	opAdvance                  // Advance on the active link: a change of the in-sync set
 	opMerge                    // Merge into a standby
 	operations
 )
 
 func (o operation) String() string {
-	return [operations]string{"read", "commit", "verdict", "claim", "advance", "merge"}[o]
+	return [operations]string{"read", "commit", "verdict", "claim", "carry", "advance", "merge"}[o]
 }
 
 // mutates reports whether a lost answer leaves the outcome open.
@@ -48,23 +49,23 @@ func (a action) String() string {
 // no caller to give anything back to: the active link has taken the record, so a
 // standby that cannot is no longer in step.
 var decisions = [...][operations]action{
-	//                     read      commit    verdict   claim     advance   merge
-	driver.NotFound:    {giveBack, giveBack, giveBack, giveBack, giveBack, leave},
-	driver.Exists:      {giveBack, giveBack, giveBack, giveBack, giveBack, leave},
-	driver.Conflict:    {giveBack, giveBack, giveBack, giveBack, follow, leave},
-	driver.LeaseLost:   {giveBack, giveBack, giveBack, giveBack, giveBack, leave},
-	driver.Invalid:     {giveBack, giveBack, giveBack, giveBack, giveBack, leave},
-	driver.TooLarge:    {giveBack, giveBack, giveBack, giveBack, giveBack, leave},
-	driver.Unsupported: {giveBack, giveBack, giveBack, giveBack, giveBack, leave},
-	driver.Denied:      {moveOn, moveOn, giveBack, moveOn, moveOn, leave},
-	driver.Fenced:      {follow, follow, follow, follow, follow, follow},
-	driver.Lost:        {moveOn, moveOn, moveOn, moveOn, moveOn, leave},
-	driver.CursorLost:  {giveBack, giveBack, giveBack, giveBack, giveBack, leave},
-	driver.Full:        {again, moveOn, moveOn, moveOn, moveOn, leave},
-	driver.ReadOnly:    {again, again, again, again, again, again},
-	driver.Unavailable: {again, again, again, again, again, again},
-	driver.Unknown:     {again, again, again, again, again, again},
-	driver.Internal:    {giveBack, giveBack, giveBack, giveBack, giveBack, leave},
+	//                     read      commit    verdict   claim     carry     advance   merge
+	driver.NotFound:    {giveBack, giveBack, giveBack, giveBack, giveBack, giveBack, leave},
+	driver.Exists:      {giveBack, giveBack, giveBack, giveBack, giveBack, giveBack, leave},
+	driver.Conflict:    {giveBack, giveBack, giveBack, giveBack, giveBack, follow, leave},
+	driver.LeaseLost:   {giveBack, giveBack, giveBack, giveBack, giveBack, giveBack, leave},
+	driver.Invalid:     {giveBack, giveBack, giveBack, giveBack, giveBack, giveBack, leave},
+	driver.TooLarge:    {giveBack, giveBack, giveBack, giveBack, giveBack, giveBack, leave},
+	driver.Unsupported: {giveBack, giveBack, giveBack, giveBack, giveBack, giveBack, leave},
+	driver.Denied:      {moveOn, moveOn, giveBack, moveOn, moveOn, moveOn, leave},
+	driver.Fenced:      {follow, follow, follow, follow, follow, follow, follow},
+	driver.Lost:        {moveOn, moveOn, moveOn, moveOn, moveOn, moveOn, leave},
+	driver.CursorLost:  {giveBack, giveBack, giveBack, giveBack, giveBack, giveBack, leave},
+	driver.Full:        {again, moveOn, moveOn, moveOn, moveOn, moveOn, leave},
+	driver.ReadOnly:    {again, again, again, again, again, again, again},
+	driver.Unavailable: {again, again, again, again, again, again, again},
+	driver.Unknown:     {again, again, again, again, again, again, again},
+	driver.Internal:    {giveBack, giveBack, giveBack, giveBack, giveBack, giveBack, leave},
 }
 
 func decide(op operation, err error) action {

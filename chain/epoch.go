@@ -55,6 +55,7 @@ func (c *Chain) adopt(e driver.Epoch) bool {
 	if old != nil && !newer(e, old.epoch) {
 		return false
 	}
+	defer c.moved.send()
 	active := c.linkNamed(e.Active)
 	if active == nil {
 		c.log.Error("cannot follow: the epoch names a link that this host does not have; give all hosts the same links",

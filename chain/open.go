@@ -32,7 +32,9 @@ type Chain struct {
 	commits  combiner[*item]
 	inFlight atomic.Int64 // calls of the application that are not answered
 	wakes    wakes
+	owed     owed
 	view     atomic.Pointer[view] // never nil once the chain is open
+	moved    broadcast            // sent after each change of view
 	down     atomic.Bool          // allDown was told
 
 	mu        sync.Mutex
@@ -250,6 +252,7 @@ func (c *Chain) Close(ctx context.Context) error {
 	if !first {
 		return nil
 	}
+	errs := []error{c.settleOwed(ctx)} // while calls still work
 	c.cancel(ErrClosed)
 	ended := make(chan struct{})
 	go func() {
@@ -257,7 +260,6 @@ func (c *Chain) Close(ctx context.Context) error {
 		c.events.close()
 		close(ended)
 	}()
-	var errs []error
 	select {
 	case <-ended:
 	case <-ctx.Done():
