@@ -176,6 +176,10 @@ func (f *faulty) Advance(ctx context.Context, req driver.AdvanceRequest) (driver
 	return through(ctx, f, "advance", f.Store.Advance, req)
 }
 
+func (f *faulty) Probe(ctx context.Context, req driver.ProbeRequest) (driver.ProbeResponse, error) {
+	return through(ctx, f, "probe", f.Store.Probe, req)
+}
+
 // changes has what is needed of a second method set only: a feed that a fault cuts off.
 func (f *faulty) Changes(ctx context.Context, req driver.ChangesRequest, emit func(driver.ChangeBatch) error) error {
 	_, err := through(ctx, f, "changes", func(ctx context.Context, req driver.ChangesRequest) (struct{}, error) {

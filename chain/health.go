@@ -5,6 +5,8 @@ package chain
 import (
 	"sync"
 	"time"
+
+	"github.com/understudy-dev/understudy/driver"
 )
 
 // incident is a row of failures of the active link. All callers share it: their
@@ -24,11 +26,14 @@ type incident struct {
 func (i *incident) open() bool { return i.attempts > 0 }
 
 // health holds the incidents of one link while it is active. Reads and mutations
-// have one each, since a store that refuses all writes may well answer reads.
+// have one each, since a store that refuses all writes may well answer reads, and
+// the other way round.
 type health struct {
 	mu       sync.Mutex
 	reads    incident
 	mutating incident
+	checks   incident  // of the status checks
+	served   time.Time // when the latest mutation was sent that succeeded
 }
 
 func (h *health) of(op operation) *incident {
@@ -65,17 +70,60 @@ func (h *health) failed(p *Policy, op operation, started time.Time, err error, a
 	return *i
 }
 
-// succeeded notes an attempt begun at started. It ends the incident if it was a
-// retry; a mutation ends that of the reads too. It returns what it ended.
+// succeeded notes an attempt begun at started, which ends the incident of its
+// kind if it was a retry. It returns what it ended.
 func (h *health) succeeded(op operation, started time.Time) (ended incident) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	for _, i := range [...]*incident{&h.reads, &h.mutating} {
-		if (op.mutates() || i == &h.reads) && i.open() && !started.Before(i.next) {
-			ended, *i = *i, incident{}
-		}
+	if op.mutates() {
+		h.served = started
+	}
+	if i := h.of(op); i.open() && !started.Before(i.next) {
+		ended, *i = *i, incident{}
 	}
 	return ended
+}
+
+// checkFailed is failed for a status check. The budget is used up after as many
+// in a row as policy says; while calls fail too, it is theirs that counts.
+// Mutations that succeed meanwhile begin the count anew, as the link serves,
+// unless the check was only slow, as they may be too.
+func (h *health) checkFailed(p *Policy, started time.Time, slow bool, err error) incident {
+	now := time.Now()
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	i := &h.checks
+	if !slow && i.open() && h.served.After(i.began) {
+		*i = incident{}
+	}
+	i.attempts++
+	i.last, i.latest = err, now
+	if i.attempts == 1 {
+		i.began, i.first = started, err
+	} else {
+		i.retries++
+	}
+	i.spent = i.spent || driver.ClassOf(err) == driver.Lost
+	calls := false
+	for _, call := range [...]*incident{&h.reads, &h.mutating} {
+		if call.open() && now.Sub(call.latest) <= p.Timeout {
+			calls = true
+			i.spent = i.spent || call.spent || now.Sub(call.began) >= p.Timeout
+		}
+	}
+	if !calls && i.attempts >= p.Check.Fall {
+		i.spent = true
+	}
+	return *i
+}
+
+// checkPassed ends the incident of the status checks, and returns whether its
+// budget was used up.
+func (h *health) checkPassed() (wasSpent bool) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	wasSpent, h.checks = h.checks.spent, incident{}
+	return wasSpent
 }
 
 // gate returns when the next attempt may start (zero: now), and the limit that
@@ -99,5 +147,5 @@ func (h *health) gate(p *Policy, op operation) (next time.Time, limit time.Durat
 func (h *health) reset() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.reads, h.mutating = incident{}, incident{}
+	h.reads, h.mutating, h.checks = incident{}, incident{}, incident{}
 }

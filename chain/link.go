@@ -19,6 +19,7 @@ type link struct {
 	owned  bool // opened by the chain, so closed with it
 	about  driver.DescribeResponse
 	health health
+	checks checks
 	clock  clock
 	merges *combiner[*mergeGroup]
 	drop   chan struct{} // holds one while the in-sync set is changed because of this link
@@ -141,6 +142,22 @@ func (l *link) epoch(ctx context.Context) (driver.Epoch, error) {
 		l.note(sent, resp.Receipt)
 	}
 	return resp.Epoch, driver.In(err, l.name, "read epoch")
+}
+
+// probe is Probe with what this host has seen of the store, unless its data
+// cannot be trusted anyway.
+func (l *link) probe(ctx context.Context) (driver.ProbeResponse, error) {
+	var req driver.ProbeRequest
+	trusted := l.distrusted() == nil
+	if trusted {
+		req.Seen = l.seen()
+	}
+	sent := time.Now()
+	resp, err := l.store.Probe(ctx, req)
+	if err == nil && trusted {
+		l.note(sent, resp.Receipt)
+	}
+	return resp, driver.In(err, l.name, "probe")
 }
 
 // advance is Advance with what this host has seen of the store; trusting leaves

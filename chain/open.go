@@ -36,6 +36,7 @@ type Chain struct {
 	view     atomic.Pointer[view] // never nil once the chain is open
 	moved    broadcast            // sent after each change of view
 	down     atomic.Bool          // allDown was told
+	rises    chan struct{}        // holds one when a link has become fit to serve, or ceased to be
 
 	mu        sync.Mutex
 	closed    bool
@@ -61,7 +62,7 @@ func Open(ctx context.Context, config Config, options ...Option) (*Chain, error)
 	if config.Host == "" {
 		config.Host = hostName()
 	}
-	c := &Chain{config: config, log: zap.NewNop()}
+	c := &Chain{config: config, log: zap.NewNop(), rises: make(chan struct{}, 1)}
 	c.live.Store(&config.Policy)
 	for _, option := range options {
 		option(c)
@@ -79,6 +80,9 @@ func Open(ctx context.Context, config Config, options ...Option) (*Chain, error)
 	}
 	v := c.view.Load()
 	c.log.Info("chain open", zap.Stringer("epoch", v.epoch), zap.String("active", v.active.name))
+	for _, l := range c.links {
+		c.background(func() { c.watch(l) })
+	}
 	if len(c.links) > 1 && len(v.standbys) == 0 {
 		c.log.Error("running unprotected: no standby is in step", zap.Stringer("epoch", v.epoch))
 	}
