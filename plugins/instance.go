@@ -176,6 +176,17 @@ func (i *instance) ping(ctx context.Context, timeout time.Duration) error {
 	return err
 }
 
+// gone reports whether the process has ended, or does so within a time.
+func (i *instance) gone(within time.Duration) bool {
+	wait(i.process.exited, within)
+	select {
+	case <-i.process.exited:
+		return true
+	default:
+		return false
+	}
+}
+
 // stop ends the process: it asks, waits for grace, and kills; with no grace it
 // kills at once. It returns when the process is gone, which takes longer only if
 // the kernel holds it.

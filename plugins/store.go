@@ -118,9 +118,9 @@ func (s *Store) Close(ctx context.Context) error {
 	if s.startClosing() {
 		if i := s.current.Load(); i != nil {
 			err = i.client.Close(ctx)
-		}
-		if errors.Is(err, wire.ErrNotSent) && ctx.Err() == nil {
-			err = nil // the process has just gone, and with it the store
+			if err != nil && ctx.Err() == nil && (errors.Is(err, wire.ErrNotSent) || i.gone(closeGrace)) {
+				err = nil // the process has just gone, perhaps killed as it was frozen, and with it the store
+			}
 		}
 		s.end()
 	}
