@@ -3,6 +3,7 @@
 package chain
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"math/rand/v2"
@@ -91,7 +92,7 @@ func (c *Chain) check(l *link) {
 	if held != nil {
 		c.join(c.view.Load(), *held)
 	}
-	if err == nil && held != nil {
+	if probe != nil {
 		c.compare(l, *probe)
 		c.tellProblems(l, *probe)
 	}
@@ -117,16 +118,15 @@ func (c *Chain) examine(l *link, limit time.Duration) (probe *driver.ProbeRespon
 	}
 	a, err := attempt(c.ctx, c.ctx, limit, func(ctx context.Context) (a answers, err error) {
 		defer l.checks.busy.Store(false)
-		e, err := l.epoch(ctx)
-		if err != nil {
-			return a, err
-		}
-		a.held = &e
 		resp, err := l.probe(ctx)
 		if err == nil {
 			a.probe = &resp
 		}
-		return a, err
+		e, epochErr := l.epoch(ctx)
+		if epochErr == nil {
+			a.held = &e
+		}
+		return a, cmp.Or(err, epochErr)
 	}, func(error) {})
 	return a.probe, a.held, err
 }
@@ -218,8 +218,7 @@ func (c *Chain) compare(l *link, probe driver.ProbeResponse) {
 	if err != nil {
 		l.failed(err)
 	}
-	level := zap.WarnLevel
-	c.log.Log(level, "store changed: its data may be stale", zap.String("link", l.name),
+	c.log.Warn("store changed: its data may be stale", zap.String("link", l.name),
 		zap.String("from", before.Probe.Generation), zap.String("to", probe.Generation), zap.String("role", probe.Role),
 		zap.Time("since", before.Probed), zap.NamedError("missing", err))
 	c.events.emit(StoreChanged{At: now(), Link: l.name, From: before.Probe.Generation, To: probe.Generation, Role: probe.Role,

@@ -30,6 +30,7 @@ type faulty struct {
 	after  func(op string) error                      // an error: done, but the answer is lost
 	about  func(*driver.DescribeResponse)
 	commit func(driver.CommitRequest) error
+	report func(*driver.ProbeResponse)
 	class  driver.Class // of all verdicts, unless 0
 }
 
@@ -177,7 +178,20 @@ func (f *faulty) Advance(ctx context.Context, req driver.AdvanceRequest) (driver
 }
 
 func (f *faulty) Probe(ctx context.Context, req driver.ProbeRequest) (driver.ProbeResponse, error) {
-	return through(ctx, f, "probe", f.Store.Probe, req)
+	resp, err := through(ctx, f, "probe", f.Store.Probe, req)
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.report != nil && err == nil {
+		f.report(&resp)
+	}
+	return resp, err
+}
+
+// reports makes each probe go through report; nil ends that.
+func (f *faulty) reports(report func(*driver.ProbeResponse)) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.report = report
 }
 
 // changes has what is needed of a second method set only: a feed that a fault cuts off.
