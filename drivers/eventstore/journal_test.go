@@ -142,44 +142,6 @@ func TestCommitTimeouts(t *testing.T) {
 	require.NoError(t, s.commit(t.Context(), tr), "it can be repeated")
 }
 
-func TestJournalOnEightHostsIsOne(t *testing.T) {
-	t.Parallel()
-	server := start(t, devserver.Options{})
-	const hosts, rounds = 8, 30
-	stores := make([]store, hosts)
-	for i := range stores {
-		stores[i] = open(t, calm(server.Addresses()...), func(o *eventstore.Options) { o.Slack, o.Tidy = 100, 10*time.Millisecond }).ready()
-	}
-	var wg sync.WaitGroup
-	for h, s := range stores {
-		wg.Go(func() {
-			for i := range rounds {
-				var ts []driver.Transition
-				for j := range 16 {
-					ts = append(ts, newStart(t, fmt.Sprintf("w-%d-%d", i, j), []byte{byte(h)})) // all hosts want the same ids
-				}
-				if _, err := s.Commit(t.Context(), driver.CommitRequest{Transitions: ts}); err != nil {
-					t.Errorf("commit: %v", err)
-				}
-				if _, err := s.Claim(t.Context(), driver.ClaimRequest{Owner: fmt.Sprint("host-", h), Token: driver.NewToken(), Kinds: []string{"call"}, Limit: 3, Lease: time.Hour}); err != nil {
-					t.Errorf("claim: %v", err)
-				}
-			}
-		})
-	}
-	wg.Wait()
-	late := open(t, calm(server.Addresses()...)).ready()
-	eventually(t, patience, func() error {
-		at, want := stores[0].Digest()
-		for _, s := range append(stores[1:], late) {
-			if pos, got := s.Digest(); pos != at || got != want {
-				return fmt.Errorf("a replica is at %d with %.8s, another at %d with %.8s", pos, got, at, want)
-			}
-		}
-		return nil
-	})
-}
-
 func TestTruncationKeepsTheOperatorsMetadata(t *testing.T) {
 	t.Parallel()
 	server := start(t, devserver.Options{})

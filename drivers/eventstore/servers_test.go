@@ -5,10 +5,10 @@ package eventstore_test
 import (
 	"encoding/json"
 	"errors"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -46,8 +46,8 @@ func start(t testing.TB, o devserver.Options) *devserver.Server {
 // environment, or a development server.
 func plain(t testing.TB) settings {
 	t.Helper()
-	if url := os.Getenv("UNDERSTUDY_EVENTSTORE_URL"); url != "" {
-		return given(url)
+	if given() {
+		return settingsOfGiven()
 	}
 	return settings{"hosts": start(t, devserver.Options{}).Addresses()}
 }
@@ -55,31 +55,14 @@ func plain(t testing.TB) settings {
 // secured returns the settings for a server with TLS and credentials.
 func secured(t testing.TB) settings {
 	t.Helper()
-	if url := os.Getenv("UNDERSTUDY_EVENTSTORE_URL"); url != "" {
-		return given(url)
+	if given() {
+		return settingsOfGiven()
 	}
 	server := start(t, devserver.Options{TLS: true})
 	return settings{
 		"hosts": server.Addresses(), "tls": settings{"ca": caFile(t, server)},
 		"username": "admin", "password": "changeit",
 	}
-}
-
-// given returns the settings for the server that the environment names. Data of
-// former runs do not matter, since chains get new names.
-func given(url string) settings {
-	if ca := os.Getenv("UNDERSTUDY_EVENTSTORE_CA"); ca != "" {
-		separator := "?"
-		if strings.Contains(url, "?") {
-			separator = "&"
-		}
-		url += separator + "tlsCAFile=" + ca
-	}
-	s := settings{"connection_string": url}
-	if os.Getenv("UNDERSTUDY_EVENTSTORE_INSECURE") == "true" {
-		s["insecure"] = true
-	}
-	return s
 }
 
 func caFile(t testing.TB, server *devserver.Server) string {
@@ -100,15 +83,14 @@ func linked(t testing.TB, s settings) contracttest.Harness {
 	t.Helper()
 	s["feed"] = feedLength
 	section := s.json(t)
-	h := contracttest.Harness{
-		Open: func(t contracttest.T, chain string) (driver.Store, error) {
-			return openReady(t, chain, section)
-		},
+	open := removing(t, func(ct contracttest.T, chain string) (driver.Store, error) { return openReady(ct, chain, section) })
+	return contracttest.Harness{
+		Open:         open,
 		Capabilities: capabilities,
 		Kill:         func(t contracttest.T, store driver.Store) { require.NoError(t, store.Close(t.Context())) },
+		DropChanges:  dropChanges(open),
+		Timeout:      caseTimeout(),
 	}
-	h.DropChanges = dropChanges(h.Open)
-	return h
 }
 
 // openReady opens a store and waits until it serves, which takes a while when many
@@ -124,24 +106,36 @@ func openReady(t contracttest.T, chain string, section json.RawMessage) (driver.
 	return store, nil
 }
 
-// frozen is the harness of stores in this process that reach the server through a
+// frozen is the harness of stores in this process that reach the leader through a
 // proxy for each chain, which can stop letting anything pass.
-func frozen(t testing.TB, address string) contracttest.Harness {
+func frozen(t testing.TB, s settings) contracttest.Harness {
 	t.Helper()
+	config, err := eventstore.ParseConfig(s.json(t))
+	require.NoError(t, err)
+	leader := open(t, s, func(o *eventstore.Options) { o.Chain = uniqueChain(t) }).ready().probe().Details["node"]
 	var mu sync.Mutex
 	proxies := map[string]*proxy{}
 	of := func(chain string) *proxy {
 		mu.Lock()
 		defer mu.Unlock()
 		if proxies[chain] == nil {
-			proxies[chain] = newProxy(t, address)
+			proxies[chain] = newProxy(t, leader)
 		}
 		return proxies[chain]
 	}
-	h := linked(t, settings{"hosts": []string{address}})
-	h.Open = func(ct contracttest.T, chain string) (driver.Store, error) {
-		return openReady(ct, chain, settings{"hosts": []string{of(chain).address()}, "feed": feedLength}.json(ct))
+	through := func(p *proxy) settings {
+		s := settings{"hosts": []string{p.address()}, "feed": feedLength, "username": config.Username, "password": config.Password.Reveal(), "insecure": config.Insecure}
+		if config.TLS != nil {
+			host, _, err := net.SplitHostPort(leader)
+			require.NoError(t, err)
+			s["tls"] = settings{"ca": config.TLS.CA, "certificate": config.TLS.Certificate, "key": config.TLS.Key, "server_name": host}
+		}
+		return s
 	}
+	h := linked(t, s)
+	h.Open = removing(t, func(ct contracttest.T, chain string) (driver.Store, error) {
+		return openReady(ct, chain, through(of(chain)).json(ct))
+	})
 	h.Freeze = func(_ contracttest.T, chain string) func() {
 		p := of(chain)
 		p.set(func() { p.held = true })
@@ -190,7 +184,7 @@ func launched(t testing.TB, s settings) contracttest.Harness {
 	output, err := exec.CommandContext(t.Context(), "go", "build", "-o", binary, "../../plugins/eventstore").CombinedOutput()
 	require.NoError(t, err, string(output))
 	h := contracttest.Harness{
-		Open: func(t contracttest.T, chain string) (driver.Store, error) {
+		Open: removing(t, func(t contracttest.T, chain string) (driver.Store, error) {
 			store, err := plugins.Launch(t.Context(), plugins.Spec{
 				Path: binary, Driver: eventstore.Name, Chain: chain, Link: "journal", Config: section,
 				StartTimeout: 15 * time.Second,
@@ -202,8 +196,9 @@ func launched(t testing.TB, s settings) contracttest.Harness {
 				_, err = store.Epoch(t.Context(), driver.EpochRequest{})
 			}
 			return store, nil
-		},
+		}),
 		Capabilities: capabilities,
+		Timeout:      caseTimeout(),
 		Kill: func(t contracttest.T, store driver.Store) {
 			pid := store.(*plugins.Store).Status().PID //nolint:errcheck,forcetypeassert // opened above
 			require.NotZero(t, pid)
