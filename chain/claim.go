@@ -5,6 +5,7 @@ package chain
 import (
 	"context"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/understudy-dev/understudy/driver"
@@ -16,21 +17,32 @@ type nextDue struct {
 	at   time.Time
 }
 
+// claimed is what a claim has leased.
+type claimed struct {
+	records []driver.Record
+	since   time.Time // the leases cannot have begun before
+	next    nextDue
+}
+
 // claim leases due records, and returns them once they are leased in every
 // standby of the in-sync set too, so that the leases survive a failover.
-func (c *Chain) claim(ctx context.Context, req driver.ClaimRequest) ([]driver.Record, nextDue, error) {
+func (c *Chain) claim(ctx context.Context, req driver.ClaimRequest) (claimed, error) {
 	req.Token = driver.NewToken()
 	own := reserved(req.Kinds[0]) // pools claim one kind
 	if !own && c.awaitProtection(ctx) != nil {
-		return nil, nextDue{}, c.ended(ctx, "claim", false)
+		return claimed{}, c.ended(ctx, "claim", false)
 	}
+	var sent firstCall
 	resp, v, err := onActive(ctx, c, opClaim, "claim", nil, func(ctx context.Context, v *view) (driver.ClaimResponse, error) {
 		req := req
 		req.Epoch = v.epoch.Number
-		return v.active.claim(ctx, req)
+		at := sent.begin()
+		resp, err := v.active.claim(ctx, req)
+		sent.end(at, err)
+		return resp, err
 	})
 	if err != nil {
-		return nil, nextDue{}, err
+		return claimed{}, err
 	}
 	records := resp.Records
 	mine := func(r *driver.Record) bool { return r.Status == driver.Leased && r.Token == req.Token }
@@ -40,13 +52,45 @@ func (c *Chain) claim(ctx context.Context, req driver.ClaimRequest) ([]driver.Re
 			break
 		}
 		if !own && c.awaitProtection(ctx) != nil {
-			return nil, nextDue{}, c.ended(ctx, "claim", true)
+			return claimed{}, c.ended(ctx, "claim", true)
 		}
 	}
 	if err != nil {
-		return nil, nextDue{}, err // they would not survive a failover: the leases run out
+		return claimed{}, err // they would not survive a failover: the leases run out
 	}
-	return records, nextDue{v.active, resp.Next}, nil
+	return claimed{records, sent.at(), nextDue{v.active, resp.Next}}, nil
+}
+
+// firstCall notes when the first call was sent that may have had an effect, of
+// several that repeat one another: a repeat returns the leases of the first one,
+// with what time has left of them.
+type firstCall struct {
+	mu    sync.Mutex
+	first time.Time
+}
+
+func (f *firstCall) begin() time.Time {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	now := time.Now()
+	if f.first.IsZero() {
+		f.first = now
+	}
+	return now
+}
+
+func (f *firstCall) end(sent time.Time, err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if err != nil && driver.ClassOf(err) != driver.Unknown && f.first.Equal(sent) {
+		f.first = time.Time{} // it certainly had none
+	}
+}
+
+func (f *firstCall) at() time.Time {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.first
 }
 
 // carry brings records, which were applied in an epoch that is over, into the

@@ -77,6 +77,29 @@ func TestBudgetIsWhicheverIsSooner(t *testing.T) {
 	})
 }
 
+// A store that takes writes and never answers a read is of no use, however many
+// writes succeed between the reads.
+func TestReadsThatAlwaysFailUnderWrites(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b := openN(t, 2)
+		b.start(t, "w")
+		b.stores[0].fail(driver.Unavailable, "get")
+		done := make(chan error, 1)
+		began := time.Now()
+		go func() {
+			_, err := b.Get(t.Context(), "w")
+			done <- err
+		}()
+		for n := 0; len(done) == 0 && n < 1000; n++ {
+			b.start(t, fmt.Sprint(n))
+			time.Sleep(10 * time.Millisecond) //nolint:forbidigo // the clock of the bubble
+		}
+		require.Less(t, time.Since(began), time.Second)
+		require.NoError(t, <-done)
+	})
+}
+
 // The callers of one moment share the incident: their failures count once.
 func TestConcurrentCallersShareOneBudget(t *testing.T) {
 	t.Parallel()

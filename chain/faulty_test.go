@@ -7,6 +7,7 @@ import (
 	"errors"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -70,15 +71,20 @@ func (f *faulty) hook(before func(ctx context.Context, op string) error) {
 
 // loseAnswers makes the named calls be done, and answer Unknown n times.
 func (f *faulty) loseAnswers(n int, ops ...string) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.after = func(op string) error {
-		if n == 0 || !slices.Contains(ops, op) {
+	var lost atomic.Int64
+	f.answers(func(op string) error {
+		if !slices.Contains(ops, op) || lost.Add(1) > int64(n) {
 			return nil
 		}
-		n--
 		return driver.Unknown
-	}
+	})
+}
+
+// answers makes the answer to each call that was done go through after.
+func (f *faulty) answers(after func(op string) error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.after = after
 }
 
 // commits makes each commit ask first; an error is the answer.
@@ -114,10 +120,7 @@ func through[Q, R any](ctx context.Context, f *faulty, op string, call func(cont
 	}
 	resp, err := call(ctx, req)
 	if after != nil && err == nil {
-		f.mu.Lock()
-		err = after(op)
-		f.mu.Unlock()
-		if err != nil {
+		if err := after(op); err != nil {
 			return none, err
 		}
 	}

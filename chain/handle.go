@@ -37,9 +37,10 @@ type Handle struct {
 // already have stopped.
 const leaseMargin = 8
 
-func (c *Chain) newHandle(r driver.Record, lease time.Duration, lose context.CancelCauseFunc) *Handle {
-	claimed := time.Now().Add(c.view.Load().active.clock.until(r.Due) - lease)
-	h := &Handle{c: c, lease: lease, turn: make(chan struct{}, 1), record: r, extended: claimed, lose: lose}
+// newHandle returns a handle on a record whose lease began at since or later. No
+// clock of a store is needed for that.
+func (c *Chain) newHandle(r driver.Record, since time.Time, lease time.Duration, lose context.CancelCauseFunc) *Handle {
+	h := &Handle{c: c, lease: lease, turn: make(chan struct{}, 1), record: r, extended: since, lose: lose}
 	h.expiry = time.AfterFunc(time.Until(h.end()), func() {
 		lose(&driver.Error{Class: driver.LeaseLost, Store: c.config.Name, IDs: []string{r.ID},
 			Detail: fmt.Sprintf("no heartbeat arrived for most of the lease of %s", lease)})
@@ -50,6 +51,13 @@ func (c *Chain) newHandle(r driver.Record, lease time.Duration, lose context.Can
 // end returns when the handler must have stopped. The caller holds h.mu, or is
 // newHandle.
 func (h *Handle) end() time.Time { return h.extended.Add(h.lease - h.lease/leaseMargin) }
+
+// leaseFrom returns the end of a lease that is extended now. As far as the time of
+// the store is not known, the lease is longer: it must not end there before it
+// does here.
+func (h *Handle) leaseFrom(s driver.Stamp) time.Time {
+	return s.Now.Add(min(h.lease+h.c.view.Load().active.clock.slack(), driver.MaxLease))
+}
 
 // snapshot returns the record, which shares memory with the handle.
 func (h *Handle) snapshot() driver.Record {
@@ -110,7 +118,7 @@ func (c *Chain) idempotencyKey(r *Record, step string) string {
 func (h *Handle) Save(ctx context.Context, step string, state []byte) error {
 	state = bytes.Clone(state)
 	return h.apply(ctx, driver.VerbSave, func(s driver.Stamp, r driver.Record) (driver.Transition, error) {
-		return driver.Save(s, r, step, state, s.Now.Add(h.lease))
+		return driver.Save(s, r, step, state, h.leaseFrom(s))
 	})
 }
 
@@ -126,7 +134,7 @@ func (h *Handle) Yield(ctx context.Context, step string, state []byte) error {
 // extend is the heartbeat.
 func (h *Handle) extend(ctx context.Context) error {
 	return h.apply(ctx, driver.VerbExtend, func(s driver.Stamp, r driver.Record) (driver.Transition, error) {
-		return driver.Extend(s, r, s.Now.Add(h.lease))
+		return driver.Extend(s, r, h.leaseFrom(s))
 	})
 }
 
@@ -194,6 +202,13 @@ func (h *Handle) moved(r driver.Record, made time.Time) {
 	}
 	h.extended = made
 	h.expiry.Reset(time.Until(h.end()))
+}
+
+// slack is how far the store may be ahead of its time as it is known.
+func (c *clock) slack() time.Duration {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return (c.trip/2 + time.Millisecond - 1).Truncate(time.Millisecond)
 }
 
 // gone reports whether the workflow has been given back or ended.

@@ -6,21 +6,23 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"runtime/debug"
+	"time"
 
 	"go.uber.org/zap"
 
 	"github.com/understudy-dev/understudy/driver"
 )
 
-// run works on a claimed record. work is the context of Work: when it is done
+// run works on a claimed record, whose lease began at since or later. work is the context of Work: when it is done
 // before the handler has begun, the lease is given back.
-func (p *pool) run(work context.Context, r driver.Record) {
+func (p *pool) run(work context.Context, r driver.Record, since time.Time) {
 	// The lease ends with the chain, or when it is lost; the handler also at the end
 	// of the drain.
 	lease, lose := context.WithCancelCause(p.c.ctx)
 	defer lose(nil)
-	h := p.c.newHandle(r, p.options.Lease, lose)
+	h := p.c.newHandle(r, since, p.options.Lease, lose)
 	defer h.expiry.Stop()
 	beating := make(chan struct{})
 	beat, stopBeat := context.WithCancel(lease)
@@ -57,12 +59,14 @@ func (p *pool) run(work context.Context, r driver.Record) {
 func (p *pool) call(ctx context.Context, h *Handle) (output []byte, err error) {
 	defer func() {
 		if v := recover(); v != nil {
-			err = fmt.Errorf("panic: %v\n%s", v, debug.Stack())
-			p.log.Error("handler panicked", zap.String("id", h.ID()), zap.Error(err))
+			err = panicked{fmt.Errorf("panic: %v\n%s", v, debug.Stack())}
 		}
 	}()
 	return p.handler(ctx, h)
 }
+
+// panicked marks the error that a panic was turned into.
+type panicked struct{ error }
 
 // beat extends the lease until ctx is done: at each interval, and at once when
 // the chain has moved to another link, whose clock may differ.
@@ -120,11 +124,18 @@ func (p *pool) succeed(lease context.Context, h *Handle, output []byte) {
 }
 
 func (p *pool) fail(lease context.Context, h *Handle, failure error) {
+	r := h.snapshot()
+	tell := p.log.Warn
+	if _, ok := errors.AsType[panicked](failure); ok {
+		tell = p.log.Error
+	}
+	tell("attempt failed", zap.String("id", r.ID), zap.String("step", r.Step), zap.Uint32("attempt", r.Attempt),
+		zap.Bool("permanent", isPermanent(failure)), zap.Error(failure))
 	p.end(lease, h, driver.VerbFail, failure.Error(), func(s driver.Stamp, r driver.Record) (driver.Transition, error) {
 		f := driver.Failure{Reason: failure.Error(), Expires: p.c.expires(s.Now)}
 		if !isPermanent(failure) {
 			f.Retry = s.Now.Add(p.options.Retry.pause(r.Attempt))
-			f.MaxAttempts = uint32(max(p.options.Retry.MaxAttempts, 0))
+			f.MaxAttempts = uint32(min(max(p.options.Retry.MaxAttempts, 0), math.MaxUint32))
 		}
 		return driver.Fail(s, r, f)
 	})

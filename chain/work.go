@@ -200,15 +200,15 @@ func (p *pool) claimAll(ctx context.Context) {
 		if free == 0 {
 			return
 		}
-		records, next, err := p.c.claim(p.hard, driver.ClaimRequest{
+		got, err := p.c.claim(p.hard, driver.ClaimRequest{
 			Owner: p.c.config.Host, Kinds: []string{p.kind}, Limit: free, Lease: p.options.Lease})
-		for range free - len(records) {
+		for range free - len(got.records) {
 			<-p.slots
 		}
-		for i := range records {
+		for i := range got.records {
 			p.busy.Go(func() {
 				defer func() { <-p.slots }()
-				p.run(ctx, records[i])
+				p.run(ctx, got.records[i], got.since)
 			})
 		}
 		var wait time.Duration
@@ -219,12 +219,12 @@ func (p *pool) claimAll(ctx context.Context) {
 			}
 			wait = backoff(maxPoll, 5*maxPoll, failures)
 			failures++
-		case len(records) == free:
+		case len(got.records) == free:
 			empty, failures = 0, 0
 			continue
 		default:
 			failures = 0
-			wait = p.idle(next.at, next.link, &empty)
+			wait = p.idle(got.next.at, got.next.link, &empty)
 		}
 		timer := time.NewTimer(wait)
 		select {
