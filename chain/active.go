@@ -58,10 +58,27 @@ func attempt[R any](wait, run context.Context, limit time.Duration, call func(co
 	}
 }
 
-// gate waits until an attempt on the active link of v may start: not while the
-// chain is failing over, nor between two retries. It returns early when v is
-// over. The error is that of ctx.
+// gate waits until an attempt on the active link of v may start: not before it is
+// known to hold the record of v, and no mutation of the application during a
+// handover; see pace for the rest. It returns early when v is over. The error is
+// that of ctx.
 func (c *Chain) gate(ctx context.Context, v *view, op operation) error {
+	open := v.proven
+	if v.epoch.State == driver.Handover && (op == opCommit || op == opClaim || op == opCarry) {
+		open = nil
+	}
+	select {
+	case <-open:
+		return c.pace(ctx, v, op)
+	case <-v.over:
+	case <-ctx.Done():
+	case <-c.ctx.Done():
+	}
+	return ctx.Err()
+}
+
+// pace waits while the chain is failing over, and between two retries.
+func (c *Chain) pace(ctx context.Context, v *view, op operation) error {
 	for {
 		if err := ctx.Err(); err != nil {
 			return err
@@ -119,7 +136,7 @@ func try[R any](ctx context.Context, c *Chain, v *view, op operation, call func(
 	case giveBack:
 		return resp, false, err
 	case follow:
-		c.follow(ctx, v, err)
+		c.follow(ctx, v, v.active, err)
 	case again, moveOn, leave: // observe has seen to it
 	}
 	return resp, true, err
@@ -176,9 +193,18 @@ func (c *Chain) observe(v *view, op operation, started time.Time, err error) {
 	}
 }
 
-// troubled reports whether the active link has an open incident.
+// gone fails over from the active link of v, which has lost data: the error says
+// why that is certain.
+func (c *Chain) gone(v *view, err error) { c.observe(v, opAdvance, time.Now(), err) }
+
+// troubled reports whether the active link has an open incident, or is not known
+// to hold the epoch.
 func (c *Chain) troubled() bool {
-	h := &c.view.Load().active.health
+	v := c.view.Load()
+	if !v.trusted() {
+		return true
+	}
+	h := &v.active.health
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return h.reads.open() || h.mutating.open()

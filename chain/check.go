@@ -78,7 +78,8 @@ func (c *Chain) watch(l *link) {
 func (c *Chain) check(l *link) {
 	p := c.policy()
 	began := time.Now()
-	probe, held, err := c.examine(l, p.checkLimit())
+	v := c.view.Load()
+	probe, held, err := c.examine(v, l, p.checkLimit())
 	if c.ctx.Err() != nil {
 		return
 	}
@@ -90,14 +91,14 @@ func (c *Chain) check(l *link) {
 			Detail: fmt.Sprintf("it took %s, more than the latency budget of %s", took.Round(time.Millisecond), p.Check.Slow)}
 	}
 	if held != nil {
-		c.join(c.view.Load(), *held)
+		c.heard(v, l, *held)
 	}
 	if probe != nil {
 		c.compare(l, *probe)
 		c.tellProblems(l, *probe)
 	}
 	c.note(l, began, took, probe, held, err)
-	v := c.view.Load()
+	v = c.view.Load()
 	switch {
 	case l == v.active:
 		c.checkedActive(v, began, slow, err)
@@ -106,8 +107,9 @@ func (c *Chain) check(l *link) {
 	}
 }
 
-// examine probes l and reads its epoch. Each is nil if there was no answer to it.
-func (c *Chain) examine(l *link, limit time.Duration) (probe *driver.ProbeResponse, held *driver.Epoch, err error) {
+// examine probes l and reads its epoch, as a link of v. Each is nil if there was
+// no answer to it.
+func (c *Chain) examine(v *view, l *link, limit time.Duration) (probe *driver.ProbeResponse, held *driver.Epoch, err error) {
 	if !l.checks.busy.CompareAndSwap(false, true) {
 		return nil, nil, &driver.Error{Class: driver.Unknown, Store: l.name, Op: "status check",
 			Detail: "the last one has not returned yet: the driver hangs"}
@@ -122,7 +124,7 @@ func (c *Chain) examine(l *link, limit time.Duration) (probe *driver.ProbeRespon
 		if err == nil {
 			a.probe = &resp
 		}
-		e, epochErr := l.epoch(ctx)
+		e, epochErr := l.read(ctx, v.counts(l))
 		if epochErr == nil {
 			a.held = &e
 		}

@@ -50,7 +50,7 @@ func TestIdleFailover(t *testing.T) {
 				require.Equal(t, tc.attempts, e.Attempts)
 				require.LessOrEqual(t, e.Elapsed, 10*time.Second)
 				require.Len(t, b.logs.FilterLevelExact(zap.ErrorLevel).All(), 1)
-				require.Equal(t, uint64(2), b.start(t, "x").Epoch)
+				require.Equal(t, movedEpoch, b.start(t, "x").Epoch)
 			})
 		})
 	}

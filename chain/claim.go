@@ -3,6 +3,7 @@
 package chain
 
 import (
+	"cmp"
 	"context"
 	"slices"
 	"sync"
@@ -107,6 +108,10 @@ func (c *Chain) carry(ctx context.Context, records []driver.Record, counts func(
 	held, v, err := onActive(ctx, c, opCarry, "carry over", nil, func(ctx context.Context, v *view) ([]driver.Record, error) {
 		if _, err := v.active.merge(ctx, v.epoch.Number, records); err != nil {
 			return nil, err
+		}
+		// A merge goes on during a handover, and may then be missing in the link that joins.
+		if e, err := v.active.epoch(ctx); err != nil || !e.Equal(v.epoch) {
+			return nil, cmp.Or(err, error(&driver.Error{Class: driver.Fenced, Epoch: &e}))
 		}
 		return v.active.get(ctx, ids...)
 	})

@@ -16,8 +16,12 @@ import (
 // view is one epoch record as this host acts on it. It never changes.
 type view struct {
 	epoch    driver.Epoch
+	came     driver.Epoch // what the host acted on before this number; zero right after Open
 	active   *link
 	standbys []*link // the in-sync set, in the order of the chain
+
+	proven chan struct{} // closed when the active link is known to hold the record
+	over   chan struct{} // closed when the host acts on a newer record
 
 	// ctx is done when the number of the epoch is over. It is shared by the
 	// versions of one number.
@@ -28,14 +32,64 @@ type view struct {
 // holds reports whether l is in the in-sync set.
 func (v *view) holds(l *link) bool { return slices.Contains(v.standbys, l) }
 
-// newer orders two epoch records.
+// counts reports whether the data of l counts: it is active or in the set.
+func (v *view) counts(l *link) bool { return l == v.active || v.holds(l) }
+
+// trusted reports whether the active link is known to hold the record.
+func (v *view) trusted() bool {
+	select {
+	case <-v.proven:
+		return true
+	default:
+		return false
+	}
+}
+
+// followed reports whether a standby of v that holds the record held has missed
+// nothing: see rule 4 of docs/epochs.md.
+func (v *view) followed(held driver.Epoch) bool {
+	switch {
+	case held.Number == v.epoch.Number:
+		return held.Active == v.epoch.Active
+	case v.came.Number == 0, held.Number < v.came.Number:
+		return false
+	}
+	return held.Number > v.came.Number || held.Active == v.came.Active
+}
+
+// before orders two places in the row of records.
+func before(a, b driver.EpochVersion) bool {
+	return cmp.Or(cmp.Compare(a.Number, b.Number), cmp.Compare(a.Version, b.Version)) < 0
+}
+
+// newer reports whether a follows b. Two records of one number for different
+// links do not follow each other: see settle.
 func newer(a, b driver.Epoch) bool {
-	return cmp.Or(cmp.Compare(a.Number, b.Number), cmp.Compare(a.Version, b.Version)) > 0
+	return !tied(a, b) && before(b.At(), a.At())
+}
+
+// tied reports whether two hosts have made the same number in two links.
+func tied(a, b driver.Epoch) bool {
+	return a.Number == b.Number && a.Active != b.Active && a.Number != 0
 }
 
 // without returns the in-sync set less one link.
 func without(set []string, name string) []string {
 	return slices.DeleteFunc(slices.Clone(set), func(s string) bool { return s == name })
+}
+
+// with returns the in-sync set with one link more.
+func with(set []string, name string) []string {
+	set = append(without(set, name), name)
+	slices.Sort(set)
+	return set
+}
+
+// version returns the next version of e.
+func version(e driver.Epoch) driver.Epoch {
+	e = e.Clone()
+	e.Version, e.Token = e.Version+1, driver.NewToken()
+	return e
 }
 
 func (c *Chain) linkNamed(name string) *link {
@@ -46,9 +100,10 @@ func (c *Chain) linkNamed(name string) *link {
 	return c.links[i]
 }
 
-// adopt acts on e from now on if it is newer than what the host acts on, and
-// returns whether it was. Calls under way in an epoch of a lower number end.
-func (c *Chain) adopt(e driver.Epoch) bool {
+// adopt acts on e, which was found in the link at, from now on if it is newer
+// than what the host acts on, and returns whether it was. Calls under way in an
+// epoch of a lower number end.
+func (c *Chain) adopt(e driver.Epoch, at *link) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	old := c.view.Load()
@@ -58,79 +113,146 @@ func (c *Chain) adopt(e driver.Epoch) bool {
 	defer c.moved.send()
 	active := c.linkNamed(e.Active)
 	if active == nil {
-		c.log.Error("cannot follow: the epoch names a link that this host does not have; give all hosts the same links",
-			zap.Stringer("epoch", e), zap.String("link", e.Active))
+		if before(c.strange, e.At()) {
+			c.strange = e.At()
+			c.log.Error("cannot follow: the epoch names a link that this host does not have; give all hosts the same links",
+				zap.Stringer("epoch", e), zap.String("link", e.Active))
+		}
 		return false
 	}
-	v := &view{epoch: e.Clone(), active: active}
+	v := &view{epoch: e.Clone(), active: active, proven: make(chan struct{}), over: make(chan struct{})}
 	for _, l := range c.links {
 		if l != active && slices.Contains(e.InSync, l.name) {
 			v.standbys = append(v.standbys, l)
 		}
 	}
-	if old != nil && old.epoch.Number == e.Number {
-		v.ctx, v.end = old.ctx, old.end
-		c.view.Store(v)
-		return true
+	switch {
+	case old != nil && old.epoch.Number == e.Number:
+		v.ctx, v.end, v.came = old.ctx, old.end, old.came
+	default:
+		v.ctx, v.end = context.WithCancelCause(c.ctx)
+		active.health.reset()
+		c.down.Store(false)
+		if old != nil {
+			v.came = old.epoch
+		}
 	}
-	v.ctx, v.end = context.WithCancelCause(c.ctx)
-	active.health.reset()
-	c.down.Store(false)
+	if old != nil && old.epoch.Number > 0 {
+		for _, l := range c.links {
+			if v.counts(l) && !old.counts(l) {
+				l.joined()
+			}
+		}
+	}
 	c.view.Store(v)
 	if old != nil {
-		old.end(errMoved)
+		close(old.over)
+		if old.epoch.Number != e.Number {
+			old.end(errMoved)
+		}
 	}
-	c.herald(v)
+	c.attend(v, at)
 	return true
 }
 
-// herald brings the epoch to every other link, so that hosts which believe in
-// an older one are refused there, for as long as the number lasts. The caller
-// holds c.mu.
-func (c *Chain) herald(v *view) {
-	for _, l := range c.links {
-		if l != v.active && !c.closed {
-			c.tasks.Go(func() { c.informUntilDone(v, l) })
-		}
+// attend starts what a new view needs. The caller holds c.mu.
+func (c *Chain) attend(v *view, at *link) {
+	if at == v.active {
+		at.learned(v.epoch.At())
+		close(v.proven)
+	} else if !c.closed {
+		c.tasks.Go(func() { c.prove(v) })
+	}
+	if v.epoch.State == driver.Handover && !c.closed {
+		c.tasks.Go(func() { c.watchHandover(v) })
 	}
 }
 
-func (c *Chain) informUntilDone(v *view, l *link) {
-	for n := 0; v.ctx.Err() == nil; n++ {
-		standby := c.view.Load().holds(l)
-		before := l.informed.Load()
-		_, err := attempt(v.ctx, v.ctx, c.policy().Attempt, func(ctx context.Context) (struct{}, error) {
-			return struct{}{}, l.inform(ctx, v.epoch, !standby)
-		}, func(error) {})
+// prove finds out whether the active link of v, which was read elsewhere, holds
+// the record itself. If it holds less it has lost data, and is failed over;
+// only a planned switch may not have been brought to it yet.
+func (c *Chain) prove(v *view) {
+	for n := 0; c.view.Load() == v && c.ctx.Err() == nil; n++ {
+		if c.pace(c.ctx, v, opAdvance) != nil || c.view.Load() != v {
+			continue
+		}
+		held, repeat, err := try(c.ctx, c, v, opAdvance, func(ctx context.Context) (driver.Epoch, error) { return v.confirm(ctx) })
 		switch {
-		case v.ctx.Err() != nil:
+		case err == nil && held.At() == v.epoch.At():
+			close(v.proven)
 			return
 		case err == nil:
-			if !standby && before < v.epoch.Number {
-				c.log.Info("link fenced", zap.String("link", l.name), zap.Stringer("epoch", v.epoch))
-				c.events.emit(LinkFenced{At: now(), Link: l.name, Epoch: v.epoch.Clone()})
-			}
-			return
-		case driver.ClassOf(err) == driver.Fenced:
-			c.follow(v.ctx, v, err)
-		case standby && decide(opMerge, err) == leave:
-			l.failed(err)
-			_ = c.dropStandby(v, l, err) // it fails only when the epoch is over
+			c.accept(v, held, v.active)
+		case !repeat:
+			v.active.failed(err)
 		}
-		pause(v.ctx, v.ctx, c.policy().pause(n))
+		pause(v.ctx, c.ctx, c.policy().pause(n))
 	}
 }
 
-// follow takes over the newer epoch that err carries, or that any link holds if
-// it carries none. When there is none, as during a handover, it waits a moment.
-// It returns when ctx is done.
-func (c *Chain) follow(ctx context.Context, v *view, err error) {
+// confirm returns the record of the active link: that of v, or a newer one. It
+// completes a switch.
+func (v *view) confirm(ctx context.Context) (driver.Epoch, error) {
+	l := v.active
+	held, err := l.epoch(ctx)
+	switch {
+	case err != nil:
+		return held, err
+	case held.Equal(v.epoch), newer(held, v.epoch):
+		l.learned(held.At())
+		return held, nil
+	case held.Number == v.epoch.Number-1 && switches(held, v.epoch):
+		next := version(v.epoch)
+		return next, l.advance(ctx, held.At(), next, false)
+	}
+	return held, &driver.Error{Class: driver.Lost, Store: l.name, Op: "read epoch", Detail: "it holds epoch " + held.String() +
+		", while another link has " + v.epoch.String() + " of it: it has gone back"}
+}
+
+// switches reports whether next is the first record of a planned switch from e:
+// the former active link is in the set.
+func switches(e, next driver.Epoch) bool {
+	return next.Version == 1 && next.Active != e.Active &&
+		slices.Contains(e.InSync, next.Active) && slices.Contains(next.InSync, e.Active)
+}
+
+// alter replaces the record of v, in its active link, by next and acts on that.
+// An attempt whose outcome is not known is repeated. The error is errMoved if
+// the host acts on another record by now.
+func (c *Chain) alter(ctx context.Context, v *view, next driver.Epoch) error {
+	for {
+		if c.gate(ctx, v, opAdvance) != nil || c.ctx.Err() != nil {
+			return c.ended(ctx, "change epoch", true)
+		}
+		if cur := c.view.Load(); cur != v {
+			if cur.epoch.Equal(next) {
+				return nil
+			}
+			return errMoved
+		}
+		_, repeat, err := try(ctx, c, v, opAdvance, func(ctx context.Context) (struct{}, error) {
+			return struct{}{}, v.active.advance(ctx, v.epoch.At(), next, false)
+		})
+		switch {
+		case err == nil:
+			c.adopt(next, v.active)
+			return nil
+		case !repeat:
+			return err
+		}
+	}
+}
+
+// follow acts on the epoch that err, an answer of l to a call in v, carries, or
+// on what any link holds if it carries none. When that changes nothing, it waits
+// a moment. It returns when ctx is done.
+func (c *Chain) follow(ctx context.Context, v *view, l *link, err error) {
 	e, ok := errors.AsType[*driver.Error](err)
 	if ok && e.Epoch != nil {
-		c.join(v, *e.Epoch)
+		c.heed(v, l, *e.Epoch)
 	} else {
-		for _, held := range c.readEpochs(ctx) {
-			c.join(v, held)
+		for at, held := range c.readEpochs(ctx) {
+			c.heed(v, at, held)
 		}
 	}
 	if c.view.Load() == v {
@@ -138,9 +260,30 @@ func (c *Chain) follow(ctx context.Context, v *view, err error) {
 	}
 }
 
-// join adopts e and tells so if that moved the chain to another epoch.
-func (c *Chain) join(v *view, e driver.Epoch) {
-	if !c.adopt(e) || e.Number == v.epoch.Number {
+// heed acts on a record that l was found to hold by a call sent in v.
+func (c *Chain) heed(v *view, l *link, held driver.Epoch) {
+	switch {
+	case tied(held, v.epoch):
+		c.settle(v, held)
+	case newer(held, v.epoch):
+		c.accept(v, held, l)
+	case held.At() == v.epoch.At() && !held.Equal(v.epoch), l == v.active && newer(v.epoch, held):
+		c.gone(v, &driver.Error{Class: driver.Lost, Store: v.active.name, Op: "read epoch", Detail: "the chain is at epoch " + v.epoch.String() +
+			", and " + l.name + " holds " + held.String() + ": it has gone back"})
+	}
+}
+
+// accept adopts e, found in l, and tells of what other hosts have decided.
+func (c *Chain) accept(v *view, e driver.Epoch, l *link) {
+	if !c.adopt(e, l) {
+		return
+	}
+	if e.Number == v.epoch.Number {
+		for _, l := range v.standbys {
+			if !slices.Contains(e.InSync, l.name) {
+				c.tellDropped(e, l, errElsewhere)
+			}
+		}
 		return
 	}
 	c.log.Warn("followed another host", zap.String("from", v.active.name), zap.String("to", e.Active), zap.Stringer("epoch", e))
@@ -155,10 +298,14 @@ func (c *Chain) readEpochs(ctx context.Context) map[*link]driver.Epoch {
 		held driver.Epoch
 		err  error
 	}
+	v := c.view.Load()
 	answers := make(chan answer, len(c.links))
 	for _, l := range c.links {
+		counts := v == nil || v.counts(l)
 		go func() {
-			held, err := attempt(ctx, c.ctx, c.policy().Attempt, l.epoch, func(error) {})
+			held, err := attempt(ctx, c.ctx, c.policy().Attempt, func(ctx context.Context) (driver.Epoch, error) {
+				return l.read(ctx, counts)
+			}, func(error) {})
 			answers <- answer{l, held, err}
 		}()
 	}

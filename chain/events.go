@@ -36,8 +36,8 @@ type Followed struct {
 }
 
 // StandbyDropped tells that a standby no longer holds everything acknowledged:
-// the chain goes on without it. It stays out until it has been brought up to
-// date.
+// the chain goes on without it, by the decision of this host or another. It stays
+// out until it has been brought up to date.
 type StandbyDropped struct {
 	At        time.Time
 	Link      string
@@ -78,13 +78,69 @@ type EffectUnresolved struct {
 	Begun    time.Time // by the clock of the store
 }
 
-func (EffectUnresolved) event() {}
-func (FailedOver) event()       {}
-func (Followed) event()         {}
-func (StandbyDropped) event()   {}
-func (AllDown) event()          {}
-func (Recovered) event()        {}
-func (LinkFenced) event()       {}
+// HandoverBegun tells that this host has stopped all writers, so that links which
+// were brought up to date can join the in-sync set.
+type HandoverBegun struct {
+	At    time.Time
+	Links []string
+	Epoch driver.Epoch
+}
+
+// HandoverRolledBack tells that this host has ended a handover without a new link
+// in the in-sync set.
+type HandoverRolledBack struct {
+	At    time.Time
+	Epoch driver.Epoch
+	Cause error
+}
+
+// Joined tells that this host has brought a link back into the in-sync set.
+type Joined struct {
+	At    time.Time
+	Link  string
+	Epoch driver.Epoch
+	Pause time.Duration // for which writers were stopped
+}
+
+// Switched tells that this host has made another link the active one, as
+// planned.
+type Switched struct {
+	At       time.Time
+	From, To string
+	Epoch    driver.Epoch
+	Pause    time.Duration // until To could serve
+}
+
+// LinkLost tells that a link has lost data. It is not trusted before it has been
+// brought up to date and has joined the in-sync set again.
+type LinkLost struct {
+	At    time.Time
+	Link  string
+	Cause error
+}
+
+// TieSettled tells that two groups of hosts, cut off from each other, had made the
+// same epoch in two links, and that this host has ended that. What was
+// acknowledged in Lost since then is told when its link returns.
+type TieSettled struct {
+	At    time.Time
+	Lost  driver.Epoch
+	Epoch driver.Epoch // in which the chain goes on
+}
+
+func (EffectUnresolved) event()   {}
+func (FailedOver) event()         {}
+func (Followed) event()           {}
+func (StandbyDropped) event()     {}
+func (AllDown) event()            {}
+func (Recovered) event()          {}
+func (LinkFenced) event()         {}
+func (HandoverBegun) event()      {}
+func (HandoverRolledBack) event() {}
+func (Joined) event()             {}
+func (Switched) event()           {}
+func (LinkLost) event()           {}
+func (TieSettled) event()         {}
 
 // events hands events to the handler in order, from one goroutine that runs
 // while there are any, so that a slow handler never holds up the chain.

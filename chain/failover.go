@@ -4,6 +4,7 @@ package chain
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"go.uber.org/zap"
@@ -41,65 +42,156 @@ func (c *Chain) startFailover(v *view, i incident) {
 }
 
 // failover moves the chain from v to the first standby of the in-sync set that
-// takes the next epoch.
+// takes the next epoch. Standbys that could not are no longer in the set then.
 func (c *Chain) failover(v *view, i incident) {
-	for _, l := range c.view.Load().standbys {
-		if l.distrusted() != nil {
-			continue
+	number := v.epoch.Number + failoverStep
+	unfit := map[*link]error{}
+	for v.ctx.Err() == nil {
+		cur := c.view.Load()
+		l, held := c.successor(cur, unfit)
+		if cur != c.view.Load() {
+			continue // there was a newer record: it counts
 		}
-		e, won, err := c.takeOver(v, l)
-		switch {
-		case v.ctx.Err() != nil:
-			return // another host was faster, or the chain is closed
-		case err != nil:
-			l.failed(driver.In(err, l.name, "take over"))
-			continue
-		case !won:
-			c.join(v, e)
+		if l == nil {
+			c.allDown(v)
 			return
 		}
-		inFlight := int(c.inFlight.Load())
-		c.adopt(e)
-		c.log.Error("failed over",
-			zap.String("from", v.active.name), zap.String("to", l.name), zap.Stringer("epoch", e),
-			zap.NamedError("cause", i.last), zap.NamedError("evidence", i.first),
-			zap.Int("attempts", i.attempts), zap.Int("retries", i.retries),
-			zap.Duration("elapsed", time.Since(i.began)), zap.Int("in_flight", inFlight), zap.Bool("protected", len(e.InSync) > 0))
-		c.events.emit(FailedOver{At: now(), From: v.active.name, To: l.name, Epoch: e.Clone(), Cause: i.last, Evidence: i.first,
-			Attempts: i.attempts, Elapsed: time.Since(i.began), InFlight: inFlight, Protected: len(e.InSync) > 0})
-		return
+		next := driver.Epoch{Number: number, Version: 1, Token: driver.NewToken(), Active: l.name, InSync: without(cur.epoch.InSync, l.name)}
+		for other := range unfit {
+			next.InSync = without(next.InSync, other.name)
+		}
+		err := c.takeOver(cur, l, held.At(), next)
+		if err == nil {
+			inFlight := int(c.inFlight.Load())
+			if c.adopt(next, l) {
+				c.tellFailedOver(v, next, i, inFlight)
+				for other, cause := range unfit {
+					c.tellDropped(next, other, cause)
+				}
+			}
+			return
+		}
+		if e, ok := errors.AsType[*driver.Error](err); ok && e.Epoch != nil {
+			c.heed(cur, l, *e.Epoch)
+		}
+		if driver.ClassOf(err) == driver.Unknown {
+			number += failoverStep // should it have been done, nobody may believe it for long
+		}
+		l.failed(driver.In(err, l.name, "take over"))
+		unfit[l] = err
 	}
-	c.allDown(v)
 }
 
-// takeOver advances the epoch in l. If a newer one stands there already, it
-// returns that one and false.
-func (c *Chain) takeOver(v *view, l *link) (e driver.Epoch, won bool, err error) {
-	next := driver.Epoch{
-		Number: v.epoch.Number + 1, Version: 1, Token: driver.NewToken(), Active: l.name,
-		InSync: without(c.view.Load().epoch.InSync, l.name),
+// failoverStep is by how much a failover raises the number, so that it stands
+// above a planned change which the failing link has taken and nobody else seen.
+const failoverStep = 2
+
+func (c *Chain) tellFailedOver(v *view, e driver.Epoch, i incident, inFlight int) {
+	c.log.Error("failed over",
+		zap.String("from", v.active.name), zap.String("to", e.Active), zap.Stringer("epoch", e),
+		zap.NamedError("cause", i.last), zap.NamedError("evidence", i.first),
+		zap.Int("attempts", i.attempts), zap.Int("retries", i.retries),
+		zap.Duration("elapsed", time.Since(i.began)), zap.Int("in_flight", inFlight), zap.Bool("protected", len(e.InSync) > 0))
+	c.events.emit(FailedOver{At: now(), From: v.active.name, To: e.Active, Epoch: e.Clone(), Cause: i.last, Evidence: i.first,
+		Attempts: i.attempts, Elapsed: time.Since(i.began), InFlight: inFlight, Protected: len(e.InSync) > 0})
+}
+
+// successor looks at all standbys of v at once and returns the first in the order
+// of the chain that is fit to take over, with what it holds; nil if none is. A
+// standby that answers waits a tenth of an attempt, at most, for those before
+// it. Those that come before it, or have answered, and are not fit go into unfit.
+func (c *Chain) successor(v *view, unfit map[*link]error) (*link, driver.Epoch) {
+	type answer struct {
+		link *link
+		held driver.Epoch
+		err  error
 	}
-	const tries = 3 // an answer may be lost, or another host may come between
-	for n := range tries {
-		if n > 0 {
-			pause(v.ctx, v.ctx, c.policy().pause(n-1))
+	ctx, cancel := context.WithCancel(v.ctx)
+	defer cancel()
+	answers := make(chan answer, len(v.standbys))
+	waiting := map[*link]bool{}
+	for _, l := range v.standbys {
+		if err := l.distrusted(); err != nil && unfit[l] == nil {
+			unfit[l] = err
 		}
-		e, err = attempt(v.ctx, v.ctx, c.policy().Attempt, func(ctx context.Context) (driver.Epoch, error) {
-			held, err := l.epoch(ctx)
-			if err != nil || held.Number > v.epoch.Number {
-				return held, err
+		if unfit[l] != nil {
+			continue
+		}
+		waiting[l] = true
+		go func() {
+			held, err := attempt(ctx, ctx, c.policy().Attempt, l.epoch, func(error) {})
+			answers <- answer{l, held, err}
+		}()
+	}
+	fit := map[*link]driver.Epoch{}
+	patience := make(<-chan time.Time) // never, as long as none is fit
+	for len(waiting) > 0 {
+		select {
+		case a := <-answers:
+			delete(waiting, a.link)
+			if err := c.fit(v, a.link, a.held, a.err); err != nil {
+				a.link.failed(err)
+				unfit[a.link] = err
+				continue
 			}
-			return next, l.advance(ctx, held.At(), next, false)
-		}, func(error) {})
-		if err == nil {
-			return e, e.Token == next.Token, nil
+			if len(fit) == 0 {
+				timer := time.NewTimer(c.policy().Attempt / 10)
+				defer timer.Stop()
+				patience = timer.C
+			}
+			fit[a.link] = a.held
+		case <-patience:
+			for l := range waiting {
+				unfit[l] = &driver.Error{Class: driver.Unavailable, Store: l.name, Op: "read epoch", Detail: "it did not answer while another standby did"}
+			}
+			clear(waiting)
+		case <-v.ctx.Done():
+			return nil, driver.Epoch{}
 		}
-		class := driver.ClassOf(err)
-		if class != driver.Conflict && class != driver.Fenced && decide(opMerge, err) != again {
-			return e, false, err
+		for _, l := range v.standbys {
+			if held, ok := fit[l]; ok {
+				return l, held
+			}
+			if waiting[l] {
+				break
+			}
 		}
 	}
-	return e, false, err
+	return nil, driver.Epoch{}
+}
+
+// fit returns why the standby l of v, which holds held, cannot take over; nil if
+// it can: see rule 5 of docs/epochs.md.
+func (c *Chain) fit(v *view, l *link, held driver.Epoch, err error) error {
+	switch {
+	case err != nil:
+		return err
+	case tied(held, v.epoch), newer(held, v.epoch):
+		c.heed(v, l, held)
+		return &driver.Error{Class: driver.Fenced, Store: l.name, Op: "take over", Detail: "it holds epoch " + held.String()}
+	case !v.followed(held):
+		return &driver.Error{Class: driver.Lost, Store: l.name, Op: "take over",
+			Detail: "it holds epoch " + held.String() + " while the chain is at " + v.epoch.String() + ": it misses what was acknowledged since"}
+	}
+	return nil
+}
+
+// takeOver advances l, which holds expect, to next. All tries together take no
+// longer than one attempt.
+func (c *Chain) takeOver(v *view, l *link, expect driver.EpochVersion, next driver.Epoch) error {
+	p := c.policy()
+	began := time.Now()
+	for n := 0; ; n++ {
+		limit := max(p.Attempt-time.Since(began), time.Millisecond)
+		_, err := attempt(v.ctx, v.ctx, limit, func(ctx context.Context) (struct{}, error) {
+			return struct{}{}, l.advance(ctx, expect, next, false)
+		}, func(error) {})
+		wait := p.pause(n)
+		if err == nil || decide(opMerge, err) != again || time.Since(began)+wait >= p.Attempt {
+			return err
+		}
+		pause(v.ctx, v.ctx, wait)
+	}
 }
 
 // allDown tells once that no link can serve.

@@ -28,7 +28,7 @@ func TestFailoverAfterThreeRetries(t *testing.T) {
 		r := b.start(t, "w")
 		require.Less(t, time.Since(began), time.Second, "three retries with the default back-off")
 		require.Equal(t, commits+4, b.stores[0].count("commit"), "one attempt and three retries")
-		require.Equal(t, uint64(2), r.Epoch)
+		require.Equal(t, movedEpoch, r.Epoch)
 		require.NotNil(t, b.stores[1].held(t, "before"), "what was acknowledged is there already")
 
 		synctest.Wait()
@@ -140,7 +140,7 @@ func TestShortTroubleIsNoFailover(t *testing.T) {
 				}
 				return nil
 			})
-			require.Equal(t, uint64(1), b.start(t, fmt.Sprint(i)).Epoch)
+			require.Equal(t, firstEpoch, b.start(t, fmt.Sprint(i)).Epoch)
 		}
 		require.Empty(t, eventsOf[chain.FailedOver](b))
 	})
@@ -178,8 +178,8 @@ func TestUnknownOutcomeIsRepeatedByToken(t *testing.T) {
 		lost   int // answers of a that are lost
 		active uint64
 	}{
-		{"OnTheSameLink", 2, 1},
-		{"OnTheNextLink", 100, 2},
+		{"OnTheSameLink", 2, firstEpoch},
+		{"OnTheNextLink", 100, movedEpoch},
 	}
 	for _, tc := range cases {
 		t.Run(tc.name, func(t *testing.T) {
@@ -228,7 +228,7 @@ func TestMirroredRecordIsRecognisedAfterFailover(t *testing.T) {
 		r := o.r
 		require.NoError(t, o.err)
 		require.Equal(t, uint64(2), r.Revision)
-		require.Equal(t, uint64(2), b.stores[1].epoch(t).Number, "failed over")
+		require.Equal(t, movedEpoch, b.stores[1].epoch(t).Number, "failed over")
 		require.Equal(t, r.Token, b.stores[1].held(t, "w").Token)
 	})
 }
@@ -253,7 +253,7 @@ func TestLostStoreFailsOverAtOnce(t *testing.T) {
 				lose()
 				began := time.Now()
 				if write {
-					require.Equal(t, uint64(2), b.start(t, "three").Epoch)
+					require.Equal(t, movedEpoch, b.start(t, "three").Epoch)
 					require.Nil(t, b.stores[0].held(t, "three"), "nothing is applied to it")
 				}
 				r, err := b.Get(t.Context(), "two")
@@ -262,7 +262,7 @@ func TestLostStoreFailsOverAtOnce(t *testing.T) {
 				require.Zero(t, time.Since(began), "without a retry")
 				synctest.Wait()
 				require.ErrorIs(t, eventsOf[chain.FailedOver](b)[0].Cause, driver.Lost)
-				require.Equal(t, uint64(2), b.stores[0].epoch(t).Number, "fenced as soon as it can be reached")
+				require.Equal(t, movedEpoch, b.stores[0].epoch(t).Number, "fenced as soon as it can be reached")
 			})
 		})
 	}
@@ -315,13 +315,13 @@ func TestSecondHostFollows(t *testing.T) {
 		b.stores[0].fail(nil)
 		synctest.Wait()
 		r := other.start(t, "y")
-		require.Equal(t, uint64(2), r.Epoch)
+		require.Equal(t, movedEpoch, r.Epoch)
 		require.Equal(t, r.Token, b.stores[1].held(t, "y").Token)
 		synctest.Wait()
 		require.Len(t, eventsOf[chain.Followed](other), 1)
 		require.Empty(t, eventsOf[chain.FailedOver](other))
 		for i := range b.stores {
-			require.Equal(t, uint64(2), b.stores[i].epoch(t).Number, "store %d knows the epoch", i)
+			require.Equal(t, movedEpoch, b.stores[i].epoch(t).Number, "store %d knows the epoch", i)
 		}
 		eventually(t, "the first host sees that a is fenced", func() bool { return len(eventsOf[chain.LinkFenced](b)) == 1 })
 	})

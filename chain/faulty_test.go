@@ -237,6 +237,13 @@ func eventsOf[E chain.Event](b *bench) []E {
 	return out
 }
 
+// The numbers of the epochs of a chain of several links: when it is opened for
+// the first time, and after a failover.
+const (
+	firstEpoch uint64 = 2
+	movedEpoch uint64 = 4
+)
+
 var linkNames = []string{"a", "b", "c", "d"}
 
 func configOf(stores ...*faulty) chain.Config {

@@ -6,7 +6,6 @@ import (
 	"context"
 	"fmt"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/understudy-dev/understudy/driver"
@@ -22,15 +21,17 @@ type link struct {
 	checks checks
 	clock  clock
 	merges *combiner[*mergeGroup]
-	drop   chan struct{} // holds one while the in-sync set is changed because of this link
+	drop   chan struct{}      // holds one while the in-sync set is changed because of this link
+	stir   chan struct{}      // of one: the herald has something to do
+	onLost func(*link, error) // told once when lost is set
 
-	// informed is the highest epoch number that the store is known to hold.
-	informed atomic.Uint64
-
-	mu     sync.Mutex
-	marks  driver.Marks
-	lost   error // why the data cannot be trusted until a resync; nil: it can
-	latest error // the last failure, as evidence
+	mu       sync.Mutex
+	marks    driver.Marks
+	since    time.Time           // answers to calls sent before do not count for marks
+	anew     bool                // marks are of the data that a resync brings
+	informed driver.EpochVersion // what the store is known to hold; zero: not known
+	lost     error               // why the data cannot be trusted until a resync; nil: it can
+	latest   error               // the last failure, as evidence
 }
 
 // seen returns what the next call tells the store to have seen of it.
@@ -40,21 +41,51 @@ func (l *link) seen() driver.Marks {
 	return l.marks
 }
 
-// note takes in what an answer to a call sent at sent tells.
+// note takes in what an answer to a call sent at sent tells. Marks never go
+// back, and never turn to another incarnation.
 func (l *link) note(sent time.Time, r driver.Receipt) {
 	l.clock.observe(sent, time.Now(), r.Time)
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.marks = l.marks.With(r.Marks)
+	if sent.Before(l.since) {
+		return
+	}
+	if marks := l.marks.With(r.Marks); marks.Check(l.marks) == nil {
+		l.marks = marks
+	}
 }
 
-// failed keeps err as evidence. A store that has lost data is not trusted again.
-func (l *link) failed(err error) {
+// forget begins the marks anew, for a resync of a link whose data was lost or
+// does not count.
+func (l *link) forget() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	l.marks, l.since, l.anew = nil, time.Now(), true
+}
+
+// joined makes l a link to trust again, since it has come into the in-sync set.
+// What was seen of it before its resync does not count.
+func (l *link) joined() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !l.anew {
+		l.marks, l.since = nil, time.Now()
+	}
+	l.lost, l.anew = nil, false
+}
+
+// failed keeps err as evidence. A store that has lost data is not trusted again
+// before it has joined anew.
+func (l *link) failed(err error) {
+	l.mu.Lock()
 	l.latest = err
-	if driver.ClassOf(err) == driver.Lost && l.lost == nil {
+	lost := driver.ClassOf(err) == driver.Lost && l.lost == nil
+	if lost {
 		l.lost = err
+	}
+	l.mu.Unlock()
+	if lost && l.onLost != nil {
+		l.onLost(l, err)
 	}
 }
 
@@ -70,6 +101,27 @@ func (l *link) evidence() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.latest
+}
+
+// knows reports whether the store is known to hold a record, or a newer one.
+func (l *link) knows(at driver.EpochVersion) bool {
+	return !before(l.holding(), at)
+}
+
+// holding returns the highest record that the store is known to hold.
+func (l *link) holding() driver.EpochVersion {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.informed
+}
+
+// learned notes that the store holds a record.
+func (l *link) learned(at driver.EpochVersion) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if before(l.informed, at) {
+		l.informed = at
+	}
 }
 
 // The calls below fill in the guard and take in the receipt.
@@ -135,13 +187,45 @@ func (l *link) list(ctx context.Context, req driver.ListRequest) (driver.ListRes
 	return resp, driver.In(err, l.name, "list")
 }
 
+// epoch reads the epoch record of a link whose data counts. The store cannot
+// check what was seen of it in this call, so the answer is checked here: the
+// error is Lost if it is less than was known when the call was sent.
 func (l *link) epoch(ctx context.Context) (driver.Epoch, error) {
-	sent := time.Now()
+	seen, known, sent := l.seen(), l.holding(), time.Now()
 	resp, err := l.store.Epoch(ctx, driver.EpochRequest{})
 	if err == nil {
-		l.note(sent, resp.Receipt)
+		err = resp.Marks.Check(seen)
 	}
-	return resp.Epoch, driver.In(err, l.name, "read epoch")
+	if err == nil && before(resp.Epoch.At(), known) {
+		err = &driver.Error{Class: driver.Lost, Detail: fmt.Sprintf(
+			"it is at epoch %d.%d and was at %d.%d: it has gone back", resp.Epoch.Number, resp.Epoch.Version, known.Number, known.Version)}
+	}
+	if err != nil {
+		return driver.Epoch{}, driver.In(err, l.name, "read epoch")
+	}
+	l.note(sent, resp.Receipt)
+	return resp.Epoch, nil
+}
+
+// read is epoch for a link whose data counts, else peek.
+func (l *link) read(ctx context.Context, counts bool) (driver.Epoch, error) {
+	if counts {
+		return l.epoch(ctx)
+	}
+	return l.peek(ctx)
+}
+
+// peek reads the epoch record of a link whose data does not count: it may have
+// lost it.
+func (l *link) peek(ctx context.Context) (driver.Epoch, error) {
+	resp, err := l.store.Epoch(ctx, driver.EpochRequest{})
+	if err != nil {
+		return driver.Epoch{}, driver.In(err, l.name, "read epoch")
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.informed = resp.Epoch.At()
+	return resp.Epoch, nil
 }
 
 // probe is Probe with what this host has seen of the store, unless its data
@@ -154,6 +238,9 @@ func (l *link) probe(ctx context.Context) (driver.ProbeResponse, error) {
 	}
 	sent := time.Now()
 	resp, err := l.store.Probe(ctx, req)
+	if err == nil {
+		err = resp.Marks.Check(req.Seen)
+	}
 	if err == nil && trusted {
 		l.note(sent, resp.Receipt)
 	}
@@ -172,73 +259,9 @@ func (l *link) advance(ctx context.Context, expect driver.EpochVersion, next dri
 	if err != nil {
 		return driver.In(err, l.name, "advance epoch")
 	}
-	l.informed.Store(max(l.informed.Load(), next.Number))
+	l.learned(next.At())
 	if !trusting {
 		l.note(sent, resp.Receipt)
 	}
 	return nil
-}
-
-// inform brings e to the store unless it holds that number already. The error is
-// Fenced with the newer epoch if it holds a higher one.
-func (l *link) inform(ctx context.Context, e driver.Epoch, trusting bool) error {
-	if l.informed.Load() >= e.Number {
-		return nil
-	}
-	held, err := l.epoch(ctx)
-	switch {
-	case err != nil:
-		return err
-	case held.Number > e.Number:
-		return &driver.Error{Class: driver.Fenced, Store: l.name, Op: "advance epoch", Epoch: &held}
-	case held.Number == e.Number && held.Active != e.Active:
-		return &driver.Error{Class: driver.Conflict, Store: l.name, Op: "advance epoch", Epoch: &held,
-			Detail: fmt.Sprintf("two hosts have made epoch %d, for %q and %q", e.Number, e.Active, held.Active)}
-	case held.Number == e.Number:
-		l.informed.Store(e.Number)
-		return nil
-	}
-	return l.advance(ctx, held.At(), e, trusting)
-}
-
-// clock estimates a store's time from its answers, so that due times and ends of
-// leases never depend on the clock of this host.
-type clock struct {
-	mu     sync.Mutex
-	offset time.Duration // store's time minus ours
-	trip   time.Duration // round trip of the answer it was taken from
-	at     time.Time     // when that was
-}
-
-const clockAge = 10 * time.Second
-
-// observe takes a sample. A quick answer tells the time better than a slow one,
-// a recent one better than an old one.
-func (c *clock) observe(sent, received, store time.Time) {
-	if store.IsZero() {
-		return
-	}
-	trip := received.Sub(sent)
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if !c.at.IsZero() && trip > c.trip && received.Sub(c.at) < clockAge {
-		return
-	}
-	c.offset, c.trip, c.at = store.Sub(sent.Add(trip/2)), trip, received
-}
-
-// now returns the store's time as far as it is known.
-func (c *clock) now() time.Time {
-	return time.Now().Add(c.shift())
-}
-
-// until returns how long it is until the store's time is t.
-func (c *clock) until(t time.Time) time.Duration {
-	return time.Until(t.Add(-c.shift()))
-}
-
-func (c *clock) shift() time.Duration {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.offset
 }

@@ -4,6 +4,7 @@ package chain
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"time"
 
@@ -39,17 +40,28 @@ func (c *Chain) mirror(v *view, records []driver.Record) error {
 		l.merges.add(&mergeGroup{v, records, bytes, done})
 	}
 	var failed error
+	left := false
 	for range v.standbys {
 		select {
 		case err := <-done:
-			if failed == nil {
+			left = left || err == errLeft        //nolint:errorlint // it is never wrapped
+			if failed == nil && err != errLeft { //nolint:errorlint // it is never wrapped
 				failed = err
 			}
 		case <-c.ctx.Done():
 			return &driver.Error{Class: driver.Unknown, Cause: ErrClosed}
 		}
 	}
-	return failed
+	if failed != nil || !left {
+		return failed
+	}
+	// Nothing is acknowledged without a standby before the others know that it has
+	// left, or they would let it take over.
+	cur := c.view.Load()
+	if cur.epoch.Number != v.epoch.Number {
+		return errMoved
+	}
+	return c.tellSet(cur)
 }
 
 // mergeBatch brings a batch of groups to the standby l.
@@ -71,24 +83,17 @@ func (c *Chain) mergeBatch(l *link, groups []*mergeGroup) {
 		case v.ctx.Err() != nil:
 			continue
 		}
-		l.failed(err)
-		act := decide(opMerge, err)
-		wait := c.policy().pause(n)
-		switch {
-		case act == follow:
-			c.follow(c.ctx, v, err)
-		case act == again && time.Since(began)+wait < c.policy().Mirror:
-			pause(c.ctx, v.ctx, wait)
-		default:
-			if err := c.dropStandby(v, l, err); err != nil {
-				for _, g := range groups {
-					g.done <- err
-				}
-				return
+		if err := c.fails(v, l, err, n, began); err != nil {
+			for _, g := range groups {
+				g.done <- err
 			}
+			return
 		}
 	}
 }
+
+// errLeft says that a standby is no longer in the in-sync set.
+var errLeft = errors.New("the standby has left the in-sync set")
 
 // settled answers the groups that are of another epoch, and all of them if l is
 // no longer in the in-sync set, and returns the others.
@@ -98,7 +103,7 @@ func settled(v *view, l *link, groups []*mergeGroup) []*mergeGroup {
 		case g.view.epoch.Number != v.epoch.Number:
 			g.done <- errMoved
 		case !v.holds(l):
-			g.done <- nil
+			g.done <- errLeft
 		default:
 			return false
 		}
@@ -118,7 +123,7 @@ func (c *Chain) mergeOnce(v *view, l *link, groups []*mergeGroup, began time.Tim
 	left := c.policy().Mirror - time.Since(began)
 	limit := min(c.policy().Attempt, max(left, time.Millisecond))
 	verdicts, err := attempt(c.ctx, v.ctx, limit, func(ctx context.Context) ([]driver.Verdict, error) {
-		if err := l.inform(ctx, v.epoch, false); err != nil {
+		if err := l.inform(ctx, v); err != nil {
 			return nil, err
 		}
 		return l.merge(ctx, v.epoch.Number, records)
@@ -135,15 +140,10 @@ func (c *Chain) mergeOnce(v *view, l *link, groups []*mergeGroup, began time.Tim
 }
 
 // dropStandby takes l out of the in-sync set by compare-and-set in the active
-// link, so that no host fails over to it. Only then may anything be acknowledged
-// without it. It returns nil if l is out, errMoved if the epoch is over.
+// link, so that no host fails over to it, and tells the standbys that remain.
+// Only then may anything be acknowledged without it. It returns nil if l is out,
+// errMoved if the epoch is over. A handover under way ends with it.
 func (c *Chain) dropStandby(v *view, l *link, cause error) error {
-	select {
-	case l.drop <- struct{}{}:
-		defer func() { <-l.drop }()
-	case <-c.ctx.Done():
-	}
-	var next driver.Epoch
 	for {
 		cur := c.view.Load()
 		switch {
@@ -152,34 +152,35 @@ func (c *Chain) dropStandby(v *view, l *link, cause error) error {
 		case cur.epoch.Number != v.epoch.Number:
 			return errMoved
 		case !cur.holds(l):
-			return nil
+			return c.tellSet(cur)
 		}
-		if c.gate(c.ctx, cur, opAdvance) != nil || cur != c.view.Load() {
-			continue
-		}
-		if next.Version != cur.epoch.Version+1 {
-			next = cur.epoch.Clone()
-			next.Version++
-			next.Token, next.InSync = driver.NewToken(), without(next.InSync, l.name)
-		}
-		_, repeat, err := try(c.ctx, c, cur, opAdvance, func(ctx context.Context) (struct{}, error) {
-			return struct{}{}, cur.active.advance(ctx, cur.epoch.At(), next, false)
-		})
-		switch {
-		case err == nil:
-			c.dropped(next, l, cause)
-			return nil
-		case !repeat:
+		if err := c.dropOnce(cur, l, cause); err != nil && err != errMoved { //nolint:errorlint // it is never wrapped
 			return &driver.Error{Class: driver.Unknown, Op: "drop standby", Store: l.name, Cause: err,
 				Detail: "the record is in the active link, but the standby could neither take it nor be left behind"}
 		}
 	}
 }
 
-func (c *Chain) dropped(e driver.Epoch, l *link, cause error) {
-	if !c.adopt(e) {
-		return
+func (c *Chain) dropOnce(v *view, l *link, cause error) error {
+	select {
+	case l.drop <- struct{}{}: // one attempt at a time
+		defer func() { <-l.drop }()
+	case <-v.over:
+		return errMoved
+	case <-c.ctx.Done():
+		return errMoved
 	}
+	next := version(v.epoch)
+	next.State, next.InSync = driver.Serving, without(next.InSync, l.name)
+	err := c.alter(c.ctx, v, next)
+	if err == nil {
+		c.tellDropped(next, l, cause)
+	}
+	return err
+}
+
+// tellDropped tells that l has left the in-sync set, which e says.
+func (c *Chain) tellDropped(e driver.Epoch, l *link, cause error) {
 	protected := len(e.InSync) > 0
 	text := "standby dropped"
 	if !protected {

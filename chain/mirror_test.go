@@ -73,7 +73,7 @@ func TestStandbyIsDroppedBeforeTheAcknowledgement(t *testing.T) {
 		require.Empty(t, done, "the set is not changed yet")
 		close(release)
 		r := <-done
-		require.Equal(t, uint64(1), r.Epoch)
+		require.Equal(t, firstEpoch, r.Epoch)
 		require.Empty(t, b.stores[0].epoch(t).InSync)
 		require.Equal(t, uint64(2), b.stores[0].epoch(t).Version)
 		synctest.Wait()
@@ -90,7 +90,7 @@ func TestStandbyIsDroppedBeforeTheAcknowledgement(t *testing.T) {
 		_, err := b.Get(ctx, "w")
 		require.ErrorIs(t, err, driver.Unavailable)
 		require.Zero(t, b.stores[1].count("claim"))
-		require.Equal(t, uint64(1), b.stores[1].epoch(t).Number)
+		require.Equal(t, firstEpoch, b.stores[1].epoch(t).Number)
 	})
 }
 
@@ -107,7 +107,7 @@ func TestOneStandbyOfTwoIsDropped(t *testing.T) {
 		require.ErrorIs(t, eventsOf[chain.StandbyDropped](b)[0].Cause, driver.Lost)
 
 		b.stores[0].fail(driver.Unavailable)
-		require.Equal(t, uint64(2), b.start(t, "three").Epoch)
+		require.Equal(t, movedEpoch, b.start(t, "three").Epoch)
 		require.NotNil(t, b.stores[2].held(t, "one"), "the chain went on in c")
 		require.Equal(t, "c", b.stores[2].epoch(t).Active)
 	})
@@ -134,10 +134,10 @@ func TestStandbyThatFailedWithTheActiveLinkTakesOver(t *testing.T) {
 		b.stores[0].fail(driver.Unavailable)
 		b.stores[1].fail(nil)
 		r := <-done
-		require.Equal(t, uint64(2), r.Epoch)
+		require.Equal(t, movedEpoch, r.Epoch)
 		require.Equal(t, r.Token, b.stores[1].held(t, "two").Token)
 		require.Equal(t, r.Token, b.stores[0].held(t, "two").Token, "the same transition, known to a as of the old epoch")
-		require.Equal(t, uint64(1), b.stores[0].held(t, "two").Epoch)
+		require.Equal(t, firstEpoch, b.stores[0].held(t, "two").Epoch)
 	})
 }
 

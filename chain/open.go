@@ -10,6 +10,7 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"go.uber.org/zap"
 
@@ -40,16 +41,19 @@ type Chain struct {
 
 	mu        sync.Mutex
 	closed    bool
-	switching chan struct{} // see switchOver
+	strange   driver.EpochVersion // the last record told to name an unknown link
+	switching chan struct{}       // see switchOver
 }
 
 // Open opens the chain. It joins the highest epoch found in any link that can be
-// reached, and makes the first epoch if there is none in any of them.
+// reached, and makes the first epoch if there is none in any of them: the first
+// link serves, and the others join it before Open returns.
 //
 // It waits for links that do not answer until Policy.Timeout or the end of ctx.
 // Links that still do not answer then are no obstacle, as long as one of the
 // others holds an epoch: who has to wait is decided call by call. The first
-// epoch of all is made only when every link answers.
+// epoch of all is made only when every link answers; with Config.StartDegraded
+// Open does not wait for that longer than for the rest, but the calls do.
 //
 // Errors: driver.Invalid for a wrong configuration, a plugin that cannot be
 // used, or a link less protected than the first one (see Config.AllowWeaker);
@@ -74,20 +78,33 @@ func Open(ctx context.Context, config Config, options ...Option) (*Chain, error)
 	if err == nil {
 		err = c.findEpoch(ctx)
 	}
+	if err != nil && config.StartDegraded && driver.ClassOf(err) == driver.Unavailable && ctx.Err() == nil {
+		c.startDegraded(err)
+		err = nil
+	}
 	if err != nil {
 		err = fmt.Errorf("open chain %q: %w", config.Name, err)
-		return nil, errors.Join(err, c.Close(context.WithoutCancel(ctx)))
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeTime)
+		defer cancel()
+		return nil, errors.Join(err, c.Close(ctx))
 	}
+	for _, l := range c.links {
+		c.background(func() { c.herald(l) })
+	}
+	c.begin(ctx)
 	v := c.view.Load()
 	c.log.Info("chain open", zap.Stringer("epoch", v.epoch), zap.String("active", v.active.name))
 	for _, l := range c.links {
 		c.background(func() { c.watch(l) })
 	}
-	if len(c.links) > 1 && len(v.standbys) == 0 {
+	if len(c.links) > 1 && len(v.standbys) == 0 && v.epoch.Number > 0 {
 		c.log.Error("running unprotected: no standby is in step", zap.Stringer("epoch", v.epoch))
 	}
 	return c, nil
 }
+
+// closeTime is what Open gives the links to end when it fails.
+const closeTime = 5 * time.Second
 
 func hostName() string {
 	name, err := os.Hostname()
@@ -97,141 +114,105 @@ func hostName() string {
 	return fmt.Sprintf("%s-%d-%s", name, os.Getpid(), driver.NewToken().String()[:8])
 }
 
+// openLinks opens the stores of all links.
 func (c *Chain) openLinks(ctx context.Context) error {
 	for _, config := range c.config.Links {
-		l := &link{name: config.Name, store: config.Store, drop: make(chan struct{}, 1)}
+		l := &link{name: config.Name, store: config.Store, drop: make(chan struct{}, 1), stir: make(chan struct{}, 1), onLost: c.tellLost}
 		l.merges = &combiner[*mergeGroup]{send: func(groups []*mergeGroup) { c.mergeBatch(l, groups) }}
 		if l.store == nil {
-			store, err := c.openStore(ctx, config)
+			store, err := within(ctx, func(ctx context.Context) (driver.Store, error) { return c.openStore(ctx, config) },
+				func(late driver.Store) { c.closeStore(late) })
 			if err != nil {
 				return driver.In(err, l.name, "open")
 			}
 			l.store, l.owned = store, true
 		}
 		c.links = append(c.links, l)
-		about, err := l.store.Describe(ctx, driver.DescribeRequest{})
+		about, err := within(ctx, func(ctx context.Context) (driver.DescribeResponse, error) {
+			return l.store.Describe(ctx, driver.DescribeRequest{})
+		}, func(driver.DescribeResponse) {})
 		if err != nil {
 			return driver.In(err, l.name, "describe")
 		}
-		if l.about = about; about.Contract != driver.Contract {
-			return &driver.Error{Class: driver.Invalid, Store: l.name, Op: "open", Detail: fmt.Sprintf(
-				"driver %s %s is of contract %d, this program of %d: use matching versions",
-				about.Driver, about.Version, about.Contract, driver.Contract)}
-		}
-		first := c.links[0].about.Protection
-		if about.Protection < first && !slices.Contains(c.config.AllowWeaker, l.name) {
-			return &driver.Error{Class: driver.Invalid, Store: l.name, Op: "open", Detail: fmt.Sprintf(
-				"its connections are protected by %s, those of %q by %s: a failover would weaken the protection; protect it, or name it in AllowWeaker",
-				about.Protection, c.links[0].name, first)}
-		}
-	}
-	return nil
-}
-
-// findEpoch joins the highest epoch, or makes the first.
-func (c *Chain) findEpoch(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, c.policy().Timeout)
-	defer cancel()
-	var held map[*link]driver.Epoch
-	for n := 0; ; n++ {
-		held = c.readEpochs(ctx)
-		if len(held) == len(c.links) {
-			break
-		}
-		if pause(ctx, c.ctx, c.policy().pause(n)); ctx.Err() != nil {
-			break
-		}
-	}
-	var highest driver.Epoch
-	for _, e := range held {
-		if newer(e, highest) {
-			highest = e
-		}
-	}
-	if highest.Number == 0 {
-		if len(held) < len(c.links) {
-			return c.noEpoch(ctx, held)
-		}
-		first, err := c.firstEpoch(ctx)
-		if err != nil {
+		l.about = about
+		if err := c.suits(l); err != nil {
 			return err
 		}
-		highest = first
 	}
-	if !c.adopt(highest) {
-		return &driver.Error{Class: driver.Invalid, Detail: fmt.Sprintf(
-			"the stores are at epoch %s, whose link %q is not configured: give all hosts the same links", highest, highest.Active)}
-	}
-	c.dropBehind(ctx, held)
 	return nil
 }
 
-// noEpoch is the error when no link that answers was ever in use.
-func (c *Chain) noEpoch(ctx context.Context, held map[*link]driver.Epoch) error {
-	why := causes{}
-	if err := ctx.Err(); err != nil {
-		why = append(why, err)
+// suits returns why l cannot be a link of the chain; nil if it can.
+func (c *Chain) suits(l *link) error {
+	about := &l.about
+	if about.Contract != driver.Contract {
+		return &driver.Error{Class: driver.Invalid, Store: l.name, Op: "open", Detail: fmt.Sprintf(
+			"driver %s %s is of contract %d, this program of %d: use matching versions",
+			about.Driver, about.Version, about.Contract, driver.Contract)}
 	}
-	for _, l := range c.links {
-		if _, answered := held[l]; answered {
-			continue
-		}
-		if latest := l.evidence(); latest != nil {
-			why = append(why, latest)
-		}
+	first := c.links[0].about.Protection
+	if about.Protection < first && !slices.Contains(c.config.AllowWeaker, l.name) {
+		return &driver.Error{Class: driver.Invalid, Store: l.name, Op: "open", Detail: fmt.Sprintf(
+			"its connections are protected by %s, those of %q by %s: a failover would weaken the protection; protect it, or name it in AllowWeaker",
+			about.Protection, c.links[0].name, first)}
 	}
-	return &driver.Error{Class: driver.Unavailable, Op: "find epoch", Cause: why,
-		Detail: "no link that answers has been in use; a chain can begin only when all its links answer"}
+	return nil
 }
 
-// firstEpoch makes epoch 1: the first link active, all others in step, as all
-// are empty. Of several hosts that try it one wins, and the others join it.
-func (c *Chain) firstEpoch(ctx context.Context) (driver.Epoch, error) {
-	active := c.links[0]
-	first := driver.Epoch{Number: 1, Version: 1, Token: driver.NewToken(), Active: active.name}
-	for _, l := range c.links[1:] {
-		first.InSync = append(first.InSync, l.name)
+// openTime is the longest that opening one link may take.
+const openTime = 30 * time.Second
+
+// within is call for drivers that may hang, whatever their context says: it
+// returns soon after ctx is done, and gives what comes later to late.
+func within[R any](ctx context.Context, call func(context.Context) (R, error), late func(R)) (R, error) {
+	type result struct {
+		resp R
+		err  error
 	}
-	slices.Sort(first.InSync)
-	for n := 0; ; n++ {
-		_, err := attempt(ctx, c.ctx, c.policy().Attempt, func(ctx context.Context) (struct{}, error) {
-			return struct{}{}, active.advance(ctx, driver.EpochVersion{}, first, false)
-		}, func(error) {})
-		if err == nil {
-			return first, nil
+	ctx, cancel := context.WithTimeoutCause(ctx, openTime, &driver.Error{Class: driver.Unavailable,
+		Detail: fmt.Sprintf("the driver has not answered within %s", openTime)})
+	done := make(chan result)
+	gone := make(chan struct{})
+	go func() {
+		defer cancel()
+		resp, err := call(ctx)
+		select {
+		case done <- result{resp, err}:
+		case <-gone:
+			if err == nil {
+				late(resp)
+			}
 		}
-		if e, ok := errors.AsType[*driver.Error](err); ok && e.Epoch != nil {
-			return *e.Epoch, nil
-		}
-		if decide(opAdvance, err) != again || ctx.Err() != nil {
-			return first, err
-		}
-		pause(ctx, c.ctx, c.policy().pause(n))
+	}()
+	select {
+	case r := <-done:
+		return r.resp, r.err
+	case <-ctx.Done():
+	}
+	timer := time.NewTimer(grace)
+	defer timer.Stop()
+	select {
+	case r := <-done:
+		return r.resp, r.err
+	case <-timer.C:
+		close(gone)
+		var none R
+		return none, &driver.Error{Class: driver.Unavailable, Cause: context.Cause(ctx), Detail: "the driver does not return: it breaks the contract"}
 	}
 }
 
-// dropBehind takes standbys out of the in-sync set that have not got the epoch
-// although they should be in step: they have lost it, and their data with it.
-// While the active link holds no record they have missed nothing. A standby that
-// did not answer stays: the first merge will tell.
-func (c *Chain) dropBehind(ctx context.Context, held map[*link]driver.Epoch) {
-	v := c.view.Load()
-	for _, l := range v.standbys {
-		e, answered := held[l]
-		if !answered || e.Number >= v.epoch.Number {
-			continue
-		}
-		page, _, err := onActive(ctx, c, opRead, "list", nil, func(ctx context.Context, v *view) (driver.ListResponse, error) {
-			return v.active.list(ctx, driver.ListRequest{Limit: 1})
-		})
-		if err == nil && len(page.Records) == 0 && page.Next == "" {
-			return
-		}
-		l.failed(&driver.Error{Class: driver.Lost, Store: l.name, Detail: fmt.Sprintf(
-			"it is at epoch %d while the chain is at %d: it has been emptied, or has never been in step", e.Number, v.epoch.Number)})
-		lost := l.distrusted()
-		c.background(func() { _ = c.dropStandby(v, l, lost) }) // it fails only when the epoch is over
+// closeStore closes a store that nobody waits for.
+func (c *Chain) closeStore(s driver.Store) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(c.ctx), closeTime)
+	defer cancel()
+	if err := s.Close(ctx); err != nil {
+		c.log.Warn("cannot close a store that was opened too late", zap.Error(err))
 	}
+}
+
+func (c *Chain) tellLost(l *link, cause error) {
+	c.log.Warn("link has lost data: it is not trusted until a resync", zap.String("link", l.name), zap.NamedError("cause", cause))
+	c.events.emit(LinkLost{At: now(), Link: l.name, Cause: cause})
 }
 
 // background runs f unless the chain is closed. f must end with c.ctx.
@@ -271,7 +252,8 @@ func (c *Chain) Close(ctx context.Context) error {
 	}
 	for _, l := range c.links {
 		if l.owned {
-			errs = append(errs, driver.In(l.store.Close(ctx), l.name, "close"))
+			_, err := within(ctx, func(ctx context.Context) (struct{}, error) { return struct{}{}, l.store.Close(ctx) }, func(struct{}) {})
+			errs = append(errs, driver.In(err, l.name, "close"))
 		}
 	}
 	return errors.Join(errs...)

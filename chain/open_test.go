@@ -93,7 +93,7 @@ func TestHostsOpenAtOnce(t *testing.T) {
 		}
 		wg.Wait()
 		for i, b := range benches {
-			require.Equal(t, uint64(1), b.start(t, fmt.Sprint(i)).Epoch)
+			require.Equal(t, firstEpoch, b.start(t, fmt.Sprint(i)).Epoch)
 		}
 		require.Equal(t, []string{"b"}, stores[0].epoch(t).InSync)
 		require.True(t, stores[0].epoch(t).Equal(stores[1].epoch(t)))
@@ -109,7 +109,7 @@ func TestOpenJoinsTheHighestEpoch(t *testing.T) {
 		b.start(t, "x")
 		// The old active link is still at epoch 1 when another host begins.
 		other := open(t, configOf(b.stores[0].another(), b.stores[1].another()))
-		require.Equal(t, uint64(2), other.start(t, "y").Epoch)
+		require.Equal(t, movedEpoch, other.start(t, "y").Epoch)
 		require.NotNil(t, b.stores[1].held(t, "y"))
 		require.Nil(t, b.stores[0].held(t, "y"))
 		require.Len(t, other.logs.FilterMessageSnippet("running unprotected").All(), 1)
@@ -126,7 +126,7 @@ func TestOpenWithALinkDown(t *testing.T) {
 		began := time.Now()
 		other := open(t, configOf(down, b.stores[1].another()))
 		require.InDelta(t, 10, time.Since(began).Seconds(), 1)
-		require.Equal(t, uint64(2), other.start(t, "x").Epoch, "the first call fails over")
+		require.Equal(t, movedEpoch, other.start(t, "x").Epoch, "the first call fails over")
 	})
 }
 
@@ -160,19 +160,25 @@ func TestOpenDropsAnEmptiedStandby(t *testing.T) {
 	})
 }
 
-// A host died between making the first epoch and telling the standby.
+// A host died between making the first epoch and bringing in the standby.
 func TestOpenMendsAnUnfinishedBeginning(t *testing.T) {
 	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		stores := []*faulty{newFaulty(nil), newFaulty(nil)}
-		_, err := stores[0].Advance(t.Context(), driver.AdvanceRequest{Next: driver.Epoch{
-			Number: 1, Version: 1, Token: driver.NewToken(), Active: "a", InSync: []string{"b"}}})
-		require.NoError(t, err)
-		b := open(t, configOf(stores...))
-		b.start(t, "w")
-		require.NotNil(t, stores[1].held(t, "w"))
-		require.Equal(t, []string{"b"}, stores[0].epoch(t).InSync)
-	})
+	for _, state := range []driver.EpochState{driver.Serving, driver.Handover} {
+		t.Run(state.String(), func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				stores := []*faulty{newFaulty(nil), newFaulty(nil)}
+				_, err := stores[0].Advance(t.Context(), driver.AdvanceRequest{Next: driver.Epoch{
+					Number: 1, Version: 1, Token: driver.NewToken(), Active: "a", State: state}})
+				require.NoError(t, err)
+				b := open(t, configOf(stores...))
+				b.start(t, "w")
+				require.NotNil(t, stores[1].held(t, "w"))
+				require.Equal(t, []string{"b"}, stores[0].epoch(t).InSync)
+				require.Equal(t, firstEpoch, stores[0].epoch(t).Number)
+			})
+		})
+	}
 }
 
 func TestEpochOfUnknownLink(t *testing.T) {

@@ -94,19 +94,19 @@ func checkDecision(t *testing.T, class driver.Class, fault string, want seen) {
 	case toCaller:
 		require.ErrorIs(t, err, class)
 		require.Equal(t, 1, attempts)
-		require.Equal(t, uint64(1), b.stores[1].epoch(t).Number, "poison must not fail over")
+		require.Equal(t, firstEpoch, b.stores[1].epoch(t).Number, "poison must not fail over")
 	case afterRetry:
 		require.NoError(t, err)
 		require.Equal(t, 4, attempts)
-		require.Equal(t, uint64(2), b.stores[1].epoch(t).Number)
+		require.Equal(t, movedEpoch, b.stores[1].epoch(t).Number)
 	case atOnce:
 		require.NoError(t, err)
 		require.Equal(t, 1, attempts)
-		require.Equal(t, uint64(2), b.stores[1].epoch(t).Number)
+		require.Equal(t, movedEpoch, b.stores[1].epoch(t).Number)
 	case pausing:
 		require.ErrorIs(t, err, context.DeadlineExceeded)
 		require.InDelta(t, 400, attempts, 150, "about one each 50 ms")
-		require.Equal(t, uint64(1), b.stores[1].epoch(t).Number)
+		require.Equal(t, firstEpoch, b.stores[1].epoch(t).Number)
 	}
 }
 
@@ -126,7 +126,7 @@ func checkClaim(t *testing.T, b *bench, want seen) {
 	switch want {
 	case toCaller, pausing:
 		require.Negative(t, handled)
-		require.Equal(t, uint64(1), epoch)
+		require.Equal(t, firstEpoch, epoch)
 	case afterRetry:
 		require.InDelta(t, 350, handled.Milliseconds(), 150)
 		require.Equal(t, 4, b.stores[0].count("claim"))
@@ -135,7 +135,7 @@ func checkClaim(t *testing.T, b *bench, want seen) {
 		require.Equal(t, 1, b.stores[0].count("claim"))
 	}
 	if want == afterRetry || want == atOnce {
-		require.Equal(t, uint64(2), epoch)
+		require.Equal(t, movedEpoch, epoch)
 	}
 }
 
@@ -161,7 +161,7 @@ func TestMirrorDecisions(t *testing.T) {
 					require.Zero(t, time.Since(began))
 				}
 				require.Empty(t, b.stores[0].epoch(t).InSync)
-				require.Equal(t, uint64(1), b.stores[0].epoch(t).Number, "a sick standby is no reason to move")
+				require.Equal(t, firstEpoch, b.stores[0].epoch(t).Number, "a sick standby is no reason to move")
 			})
 		})
 	}
@@ -202,6 +202,6 @@ func TestPoisonInABatch(t *testing.T) {
 		for range 40 {
 			require.NoError(t, <-errs)
 		}
-		require.Equal(t, uint64(1), b.stores[1].epoch(t).Number)
+		require.Equal(t, firstEpoch, b.stores[1].epoch(t).Number)
 	})
 }

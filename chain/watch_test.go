@@ -229,9 +229,9 @@ func TestWatchHidesTheChainsOwn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := openN(t, 2)
 		f := b.watch(t, chain.WatchFilter{})
-		tr, err := driver.Start(driver.Stamp{Epoch: 1, Token: driver.NewToken(), Now: time.Now()}, chain.Workflow{ID: "own", Kind: "understudy.test"})
+		tr, err := driver.Start(driver.Stamp{Epoch: firstEpoch, Token: driver.NewToken(), Now: time.Now()}, chain.Workflow{ID: "own", Kind: "understudy.test"})
 		require.NoError(t, err)
-		_, err = b.stores[0].Store.Commit(t.Context(), driver.CommitRequest{Guard: driver.Guard{Epoch: 1}, Transitions: []driver.Transition{tr}})
+		_, err = b.stores[0].Store.Commit(t.Context(), driver.CommitRequest{Guard: driver.Guard{Epoch: firstEpoch}, Transitions: []driver.Transition{tr}})
 		require.NoError(t, err)
 		b.start(t, "w")
 		synctest.Wait()

@@ -193,7 +193,7 @@ func TestLeaseSurvivesFailover(t *testing.T) {
 		close(proceed)
 		time.Sleep(2 * time.Minute) //nolint:forbidigo // the clock of the bubble
 		r := b.until(t, "w", driver.Succeeded)
-		require.Equal(t, uint64(2), r.Epoch)
+		require.Equal(t, movedEpoch, r.Epoch)
 		require.Equal(t, int64(1), attempts.Load(), "the worker did not notice")
 		require.NoError(t, stop())
 	})

@@ -47,9 +47,9 @@ func TestStartOfWhatIsStoredReachesTheStandby(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		b := openN(t, 2)
-		tr, err := driver.Start(driver.Stamp{Epoch: 1, Token: driver.NewToken(), Now: time.Now()}, chain.Workflow{ID: "w", Kind: "call"})
+		tr, err := driver.Start(driver.Stamp{Epoch: firstEpoch, Token: driver.NewToken(), Now: time.Now()}, chain.Workflow{ID: "w", Kind: "call"})
 		require.NoError(t, err)
-		_, err = b.stores[0].Store.Commit(t.Context(), driver.CommitRequest{Guard: driver.Guard{Epoch: 1}, Transitions: []driver.Transition{tr}})
+		_, err = b.stores[0].Store.Commit(t.Context(), driver.CommitRequest{Guard: driver.Guard{Epoch: firstEpoch}, Transitions: []driver.Transition{tr}})
 		require.NoError(t, err)
 		require.Nil(t, b.stores[1].held(t, "w"))
 		_, err = b.Start(t.Context(), chain.Workflow{ID: "w", Kind: "call"})
