@@ -282,10 +282,7 @@ type cursorText struct {
 }
 
 func (p places) cursor(chain string) string {
-	text, err := json.Marshal(cursorText{chain, p})
-	if err != nil {
-		panic(err) // texts always can be written
-	}
+	text, _ := json.Marshal(cursorText{chain, p}) // texts can always be written
 	return base64.RawURLEncoding.EncodeToString(text)
 }
 

@@ -5,6 +5,7 @@ package conf
 import (
 	"encoding/hex"
 	"errors"
+	"reflect"
 	"regexp"
 	"slices"
 	"strconv"
@@ -67,7 +68,7 @@ func details(err error) []string {
 }
 
 // fieldNames matches the names of the fields of chain.Config in its problems.
-var fieldNames = regexp.MustCompile(`\bPolicy\.\w+|\bLinks\[\d+\](?:\.Name)?|\bLinks\b|\bAllowWeaker\b|\bPlugin, Driver and Store\b|^Name\b`)
+var fieldNames = regexp.MustCompile(`\bPolicy(?:\.[A-Z]\w*)+|\bLinks\[\d+\](?:\.Name)?|\bLinks\b|\bAllowWeaker\b|\bReportDir\b|\bPlugin, Driver and Store\b|^Name\b`)
 
 // translate puts a problem of the chain, which speaks of the fields of its
 // Config, in the words of a file. path is what it is about.
@@ -90,6 +91,8 @@ func (l *loader) keyOf(name string) string {
 		return "links"
 	case name == "AllowWeaker":
 		return "allow_weaker"
+	case name == "ReportDir":
+		return "report_dir"
 	case name == "Plugin, Driver and Store":
 		return "plugin and driver"
 	case strings.HasPrefix(name, "Links["):
@@ -98,11 +101,20 @@ func (l *loader) keyOf(name string) string {
 			return join("links", l.links[i]) + strings.Replace(rest, ".Name", delimiter+"name", 1)
 		}
 	}
-	section, _ := fieldOf(configType, "policy")
-	for _, f := range fieldsOf(section.typ) {
-		if name == "Policy."+f.name {
-			return join(section.key, f.key)
+	return keyPath(configType, strings.Split(name, "."))
+}
+
+// keyPath returns the path of the keys that stand for the fields of a struct and
+// of those inside it.
+func keyPath(t reflect.Type, names []string) string {
+	for _, f := range fieldsOf(t) {
+		switch {
+		case f.name != names[0]:
+		case len(names) == 1:
+			return f.key
+		case f.isSection():
+			return join(f.key, keyPath(f.typ, names[1:]))
 		}
 	}
-	return name
+	return strings.Join(names, ".")
 }

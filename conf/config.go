@@ -30,14 +30,23 @@ type Config struct {
 	// AllowWeaker names the links that may be less protected than the first one. The
 	// chain refuses others, since a failover would weaken the protection unnoticed.
 	AllowWeaker []string `koanf:"allow_weaker"`
+	// StartDegraded lets a program start while the stores that hold the epoch do not
+	// answer; its calls then wait. Else it does not start.
+	StartDegraded bool `koanf:"start_degraded"`
+	// ReportDir is the folder for reports of what a returning link held that the chain
+	// has since decided otherwise. It must exist. In a file it is relative to the
+	// folder of the file. Default: none, the log alone tells.
+	ReportDir string `koanf:"report_dir"`
 	// Links are the stores, in the order of preference: 1–16.
 	Links []Link `koanf:"links"`
-	// Policy says when the chain retries and when it moves on.
+	// Policy says when the chain retries, when it moves on and when it comes back.
 	Policy Policy `koanf:"policy"`
 	// Log says what is logged, and how.
 	Log Log `koanf:"log"`
 
 	settings []Setting
+	file     string
+	sum      checksum // of the file
 }
 
 // Link is one store at its place in the chain. Its Config is JSON, and a secret
@@ -63,7 +72,8 @@ type Link struct {
 	Config driver.Secret `koanf:"config"`
 }
 
-// Policy says when the chain retries and when it moves on.
+// Policy says when the chain retries, when it moves on and when it comes back. It
+// can change while a program runs; see [Reload].
 type Policy struct {
 	// Retries after the first failure of the active link, after which the chain fails
 	// over. All callers share one count.
@@ -71,23 +81,80 @@ type Policy struct {
 	// Timeout of an incident: the chain fails over at the latest when this much time
 	// has passed since the start of the first attempt that failed, everything included.
 	Timeout time.Duration `koanf:"timeout"`
-	// Attempt is the limit of one call to a store; not above timeout.
+	// Attempt is the limit of one call to a store; not above Timeout.
 	Attempt time.Duration `koanf:"attempt"`
 	// Backoff is the mean pause before the first retry; it doubles with each one, and
 	// is spread by ±25 %.
 	Backoff time.Duration `koanf:"backoff"`
 	// MaxBackoff is where the pause stops growing.
 	MaxBackoff time.Duration `koanf:"max_backoff"`
-	// Mirror is how long a standby may fail before the chain goes on without it.
+	// MaxWaiting bounds the calls that wait or are under way at once on one host. A
+	// call above it fails at once.
+	MaxWaiting int `koanf:"max_waiting"`
+	// Check is how the links are watched, with traffic and without.
+	Check Check `koanf:"check"`
+	// Mirror is how long a standby may fail before the chain goes on without it; not
+	// above Timeout.
 	Mirror time.Duration `koanf:"mirror"`
+	// MirrorMode is sync: a call returns when every standby in step has what it did;
+	// or async: when the active link has it, so that a failover may miss what was last
+	// acknowledged.
+	MirrorMode chain.MirrorMode `koanf:"mirror_mode" oneof:"sync async"`
+	// Outbox bounds the records that wait for a standby with async. When it is full,
+	// calls wait as with sync.
+	Outbox int `koanf:"outbox"`
+	// MinInSync is how many standbys must be in step for anything to be acknowledged;
+	// with fewer, mutations wait. 0 goes on with the active link alone.
+	MinInSync int `koanf:"min_in_sync" zero:"ok"`
+	// StaleStandby says what becomes of calls when the active link is down and no
+	// standby holds everything that was acknowledged: wait; or serve: a standby takes
+	// over, and what it misses is reported when the other link returns.
+	StaleStandby chain.StaleStandby `koanf:"stale_standby" oneof:"wait serve"`
+	// Failback says whether the chain goes back to a link that stands before the
+	// active one: auto, after HoldDown; manual: links are brought into step, and an
+	// operator switches; off: links that were dropped stay out.
+	Failback chain.Failback `koanf:"failback" oneof:"auto manual off"`
+	// HoldDown is how long such a link must have been healthy first. It doubles each
+	// time the link fails again soon after.
+	HoldDown time.Duration `koanf:"hold_down"`
+	// MaxHoldDown is where it stops growing.
+	MaxHoldDown time.Duration `koanf:"max_hold_down"`
+	// Handover is the longest that mutations are held back while a link joins those in
+	// step; not above Timeout.
+	Handover time.Duration `koanf:"handover"`
+	// ResyncRate bounds the records per second that are copied to a link that comes
+	// back. 0: no bound.
+	ResyncRate int `koanf:"resync_rate" zero:"ok"`
+}
+
+// Check is how the links are watched.
+type Check struct {
+	// Interval between the status checks of one link. Fall times Interval is not above
+	// the timeout.
+	Interval time.Duration `koanf:"interval"`
+	// Fall is the number of status checks that fail in a row before the chain fails
+	// over from an active link without traffic.
+	Fall int `koanf:"fall"`
+	// Rise is the number of status checks that succeed in a row before a link is
+	// brought back.
+	Rise int `koanf:"rise"`
+	// Slow is the latency budget: a status check that takes longer counts as failed. 0:
+	// none.
+	Slow time.Duration `koanf:"slow" zero:"ok"`
 }
 
 func policyOf(p chain.Policy) Policy {
-	return Policy{Retries: p.Retries, Timeout: p.Timeout, Attempt: p.Attempt, Backoff: p.Backoff, MaxBackoff: p.MaxBackoff, Mirror: p.Mirror}
+	return Policy{Retries: p.Retries, Timeout: p.Timeout, Attempt: p.Attempt, Backoff: p.Backoff, MaxBackoff: p.MaxBackoff,
+		MaxWaiting: p.MaxWaiting, Check: Check(p.Check), Mirror: p.Mirror, MirrorMode: p.MirrorMode, Outbox: p.Outbox,
+		MinInSync: p.MinInSync, StaleStandby: p.StaleStandby, Failback: p.Failback, HoldDown: p.HoldDown, MaxHoldDown: p.MaxHoldDown,
+		Handover: p.Handover, ResyncRate: p.ResyncRate}
 }
 
 func (p Policy) chainPolicy() chain.Policy {
-	return chain.Policy{Retries: p.Retries, Timeout: p.Timeout, Attempt: p.Attempt, Backoff: p.Backoff, MaxBackoff: p.MaxBackoff, Mirror: p.Mirror}
+	return chain.Policy{Retries: p.Retries, Timeout: p.Timeout, Attempt: p.Attempt, Backoff: p.Backoff, MaxBackoff: p.MaxBackoff,
+		MaxWaiting: p.MaxWaiting, Check: chain.Check(p.Check), Mirror: p.Mirror, MirrorMode: p.MirrorMode, Outbox: p.Outbox,
+		MinInSync: p.MinInSync, StaleStandby: p.StaleStandby, Failback: p.Failback, HoldDown: p.HoldDown, MaxHoldDown: p.MaxHoldDown,
+		Handover: p.Handover, ResyncRate: p.ResyncRate}
 }
 
 // Log says what is logged, and how. Lines go to standard error.
@@ -128,7 +195,7 @@ func (c *Config) ChainConfig() chain.Config {
 		}
 	}
 	return chain.Config{Name: c.Chain, Host: c.Host, Links: links, Policy: c.Policy.chainPolicy(),
-		AllowWeaker: c.AllowWeaker, Retention: c.Retention}
+		AllowWeaker: c.AllowWeaker, Retention: c.Retention, StartDegraded: c.StartDegraded, ReportDir: c.ReportDir}
 }
 
 // Logger returns a logger that writes to w. No line is dropped: changes of state

@@ -4,6 +4,7 @@ package conf
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
@@ -38,6 +39,7 @@ func (f *fileParser) Marshal(map[string]any) ([]byte, error) { return nil, error
 // Unmarshal implements koanf.Parser. The links, a list in the file, are a map by
 // name in what it returns, so that the environment can name them.
 func (f *fileParser) Unmarshal(text []byte) (map[string]any, error) {
+	f.sum = sha256.Sum256(text)
 	var doc yaml.Node
 	dec := yaml.NewDecoder(bytes.NewReader(text))
 	err := dec.Decode(&doc)
@@ -169,8 +171,7 @@ func (f *fileParser) value(n *yaml.Node, fld *field, path string) any {
 	case fld.typ == textsType:
 		return f.texts(n, fld, path)
 	}
-	fits := n.Kind == yaml.ScalarNode && (n.ShortTag() == "!!str") == (fld.typ.Kind() != reflect.Int || fld.typ == durationType)
-	if fits {
+	if n.Kind == yaml.ScalarNode && n.ShortTag() == fld.tag() {
 		if value, ok := fld.parse(n.Value); ok {
 			return value
 		}

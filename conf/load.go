@@ -46,6 +46,7 @@ func (o *Options) AddFlags(fs *flag.FlagSet) {
 // loader puts a configuration together.
 type loader struct {
 	file     string
+	sum      checksum // of the file
 	environ  []string
 	problems Problems
 	origins  map[string]Origin // by path; see originOf
@@ -88,7 +89,7 @@ func Load(o Options) (*Config, error) {
 		return nil, l.problems.sorted()
 	}
 	c.fill()
-	c.settings = l.settings(c, raw)
+	c.settings, c.file, c.sum = l.settings(c, raw), l.file, l.sum
 	return c, nil
 }
 
@@ -111,6 +112,9 @@ func (l *loader) decode(k *koanf.Koanf) (*Config, error) {
 	var c Config
 	if err := k.Unmarshal("", &c); err != nil {
 		return nil, fmt.Errorf("decode the configuration: %w", err)
+	}
+	if c.ReportDir != "" {
+		c.ReportDir = l.absolute("report_dir", c.ReportDir)
 	}
 	for i := range c.Links {
 		c.Links[i].Config = sections[i]

@@ -6,6 +6,7 @@ import (
 	"flag"
 	"io"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -43,7 +44,12 @@ allow_weaker: [b]
 links:
   - {name: a, plugin: bin/a, args: [plugin, redis], sha256: `+sum+`}
   - {name: b, driver: memory, config: {}}
-policy: {retries: 5, timeout: 20s, attempt: 4s, backoff: 10ms, max_backoff: 3s, mirror: 1s}
+start_degraded: true
+report_dir: reports
+policy:
+  {retries: 5, timeout: 20s, attempt: 4s, backoff: 10ms, max_backoff: 3s, max_waiting: 70, check: {interval: 2s, fall: 4, rise: 5, slow: 300ms},
+  mirror: 1s, mirror_mode: async, outbox: 80, min_in_sync: 1, stale_standby: serve, failback: manual, hold_down: 6s, max_hold_down: 7s,
+  handover: 800ms, resync_rate: 900}
 log: {level: debug, format: console}
 `)
 	c, err := conf.Load(conf.Options{File: path, Environ: []string{}})
@@ -57,9 +63,17 @@ log: {level: debug, format: console}
 			{Name: "a", Plugin: filepath.Join(filepath.Dir(path), "bin", "a"), Args: []string{"plugin", "redis"}, SHA256: sum},
 			{Name: "b", Driver: "memory"},
 		},
+		StartDegraded: true, ReportDir: filepath.Join(filepath.Dir(path), "reports"),
 		Policy: chain.Policy{Retries: 5, Timeout: 20 * time.Second, Attempt: 4 * time.Second,
-			Backoff: 10 * time.Millisecond, MaxBackoff: 3 * time.Second, Mirror: time.Second},
+			Backoff: 10 * time.Millisecond, MaxBackoff: 3 * time.Second, MaxWaiting: 70,
+			Check:  chain.Check{Interval: 2 * time.Second, Fall: 4, Rise: 5, Slow: 300 * time.Millisecond},
+			Mirror: time.Second, MirrorMode: chain.MirrorAsync, Outbox: 80, MinInSync: 1, StaleStandby: chain.StaleServe,
+			Failback: chain.FailbackManual, HoldDown: 6 * time.Second, MaxHoldDown: 7 * time.Second,
+			Handover: 800 * time.Millisecond, ResyncRate: 900},
 	}, got)
+	for i := range reflect.TypeFor[chain.Policy]().NumField() {
+		require.False(t, reflect.ValueOf(got.Policy).Field(i).IsZero(), "no key for %s", reflect.TypeFor[chain.Policy]().Field(i).Name)
+	}
 	require.Equal(t, conf.Log{Level: "debug", Format: "console"}, c.Log)
 }
 
@@ -69,6 +83,8 @@ func TestEnvironmentIsOverTheFileAndFlagsAreOverBoth(t *testing.T) {
 		"UNDERSTUDY_HOST=env",
 		"UNDERSTUDY_POLICY__TIMEOUT=30s",
 		"UNDERSTUDY_POLICY__RETRIES=8",
+		"UNDERSTUDY_POLICY__CHECK__FALL=9",
+		"UNDERSTUDY_START_DEGRADED=true",
 		"UNDERSTUDY_ALLOW_WEAKER=redis, event-store",
 		"UNDERSTUDY_LINKS__REDIS__PLUGIN=other",
 		"UNDERSTUDY_LINKS__REDIS__CONFIG__DATABASE=4",
@@ -77,11 +93,13 @@ func TestEnvironmentIsOverTheFileAndFlagsAreOverBoth(t *testing.T) {
 		"UNDERSTUDY_LINKS__EVENT_STORE__CONFIG={max_records: 5}",
 		"UNDERSTUDY_EVENTSTORE_URL=esdb://somewhere", "UNDERSTUDY_PLUGIN_LOG_LEVEL=debug", "UNDERSTUDY_CONFIG=elsewhere",
 		"PATH=/bin",
-	}, "policy.timeout=40s", "policy.timeout=50s", "links.redis.config.addresses=[c:3]", "links.event-store.config.feed=9")
+	}, "policy.timeout=40s", "policy.timeout=50s", "policy.check.slow=0s", "links.redis.config.addresses=[c:3]", "links.event-store.config.feed=9")
 	require.NoError(t, err)
 	require.Equal(t, "env", c.Host)
 	require.Equal(t, 50*time.Second, c.Policy.Timeout)
 	require.Equal(t, 8, c.Policy.Retries)
+	require.Equal(t, 9, c.Policy.Check.Fall)
+	require.True(t, c.StartDegraded)
 	require.Equal(t, time.Second, c.Policy.Mirror)
 	require.Equal(t, []string{"redis", "event-store"}, c.AllowWeaker)
 	require.Equal(t, "other", c.Links[0].Plugin, "a path of the environment is no path relative to the file")

@@ -10,7 +10,9 @@ import (
 	"github.com/understudy-dev/understudy/conf"
 )
 
-const topKeys = "chain, host, retention, allow_weaker, links, policy, log"
+const topKeys = "chain, host, retention, allow_weaker, start_degraded, report_dir, links, policy, log"
+const policyKeys = "retries, timeout, attempt, backoff, max_backoff, max_waiting, check, mirror, mirror_mode, outbox, min_in_sync, stale_standby, " +
+	"failback, hold_down, max_hold_down, handover, resync_rate"
 const aDuration = `a duration above 0 such as "2s" or "150ms"; leave the key out for the default`
 
 func TestProblemsOfTheFile(t *testing.T) {
@@ -20,7 +22,7 @@ func TestProblemsOfTheFile(t *testing.T) {
 		want []string
 	}{
 		"UnknownKey":       {"polcy: {}", []string{`c.yaml:8: polcy: unknown key, perhaps "policy" is meant; known keys: ` + topKeys}},
-		"UnknownInSection": {"policy:\n  timout: 2s", []string{`c.yaml:9: policy.timout: unknown key, perhaps "timeout" is meant; known keys: retries, timeout, attempt, backoff, max_backoff, mirror`}},
+		"UnknownInSection": {"policy:\n  timout: 2s", []string{`c.yaml:9: policy.timout: unknown key, perhaps "timeout" is meant; known keys: ` + policyKeys}},
 		"KeyOfASection":    {"attempt: 2s", []string{`c.yaml:8: attempt: unknown key, perhaps "policy.attempt" is meant; known keys: ` + topKeys}},
 		"KeyOfTheFile":     {"log: {allow_weaker: []}", []string{`c.yaml:8: log.allow_weaker: unknown key, perhaps "allow_weaker of the file itself" is meant; known keys: level, format`}},
 		"Strange":          {"zzz: 1", []string{`c.yaml:8: zzz: unknown key; known keys: ` + topKeys}},
@@ -29,7 +31,7 @@ func TestProblemsOfTheFile(t *testing.T) {
 		"SectionForText":   {"host: {a: b}", []string{`c.yaml:8: host: is a section: want a text; put it in quotes if it looks like something else`}},
 		"Empty":            {"host:", []string{`c.yaml:8: host: is empty: want a text; put it in quotes if it looks like something else`}},
 		"TextForNumber":    {"policy: {retries: many}", []string{`c.yaml:8: policy.retries: is "many": want a whole number above 0; leave the key out for the default`}},
-		"RealForNumber":    {"policy: {retries: 2.5}", []string{`c.yaml:8: policy.retries: is "2.5": want a whole number above 0; leave the key out for the default`}},
+		"RealForNumber":    {"policy: {retries: 2.5}", []string{`c.yaml:8: policy.retries: is the number 2.5: want a whole number above 0; leave the key out for the default`}},
 		"Zero":             {"policy: {retries: 0}", []string{`c.yaml:8: policy.retries: is "0": want a whole number above 0; leave the key out for the default`}},
 		"ZeroDuration":     {"policy: {mirror: 0s}", []string{`c.yaml:8: policy.mirror: is "0s": want ` + aDuration}},
 		"NoUnit":           {"policy: {timeout: 5}", []string{`c.yaml:8: policy.timeout: is the number 5: want ` + aDuration}},
@@ -43,6 +45,16 @@ func TestProblemsOfTheFile(t *testing.T) {
 		"Contradiction":    {"policy: {attempt: 20s}", []string{`c.yaml:8: policy.attempt: is 20s: one attempt would be longer than policy.timeout, 10s`}},
 		"TwoDocuments":     {"---\nchain: x", []string{`c.yaml: more than one YAML document: want one`}},
 		"BadMerge":         {"policy: {<<: 5}", []string{`c.yaml:8: policy: << is the number 5: want a section or a list of sections`}},
+		"ZeroFall":         {"policy: {check: {fall: 0}}", []string{`c.yaml:8: policy.check.fall: is "0": want a whole number above 0; leave the key out for the default`}},
+		"ZeroTime":         {"policy: {hold_down: 0s}", []string{`c.yaml:8: policy.hold_down: is "0s": want ` + aDuration}},
+		"NegativeSlow":     {"policy: {check: {slow: -1s}}", []string{`c.yaml:8: policy.check.slow: is "-1s": want a duration such as "2s" or "150ms", or "0s"`}},
+		"NegativeNumber":   {"policy: {min_in_sync: -1}", []string{`c.yaml:8: policy.min_in_sync: is "-1": want a whole number, 0 or above`}},
+		"NoTruth":          {"start_degraded: maybe", []string{`c.yaml:8: start_degraded: is "maybe": want true or false`}},
+		"NoMode":           {"policy: {mirror_mode: both}", []string{`c.yaml:8: policy.mirror_mode: is "both": want one of sync, async`}},
+		"DeeperKey":        {"interval: 2s", []string{`c.yaml:8: interval: unknown key, perhaps "policy.check.interval" is meant; known keys: ` + topKeys}},
+		"TooFewLinks":      {"policy: {min_in_sync: 2}", []string{`c.yaml:8: policy.min_in_sync: is 2: a chain of 2 links has at most 1 standbys, so nothing would ever be acknowledged`}},
+		"SlowChecks": {"policy:\n  check:\n    interval: 5s", []string{
+			`c.yaml:10: policy.check.interval: is 5s: 3 status checks (policy.check.fall) take 3 × 5s = 15s, more than policy.timeout, 10s`}},
 		"AllAtOnce": {"polcy: {}\nlog: {level: 3}\nhost: [a]\npolicy: {backoff: 2s, max_backoff: 1s}", []string{
 			`c.yaml:8: polcy: unknown key, perhaps "policy" is meant; known keys: ` + topKeys,
 			`c.yaml:9: log.level: is the number 3: want one of debug, info, warn, error`,
@@ -99,7 +111,7 @@ func TestProblemsOfTheEnvironmentAndFlags(t *testing.T) {
 		environ, set []string
 		want         string
 	}{
-		"UnknownVariable":   {[]string{"UNDERSTUDY_POLICY__TIMOUT=2s"}, nil, `environment UNDERSTUDY_POLICY__TIMOUT: policy.timout: unknown key, perhaps "timeout" is meant; known keys: retries, timeout, attempt, backoff, max_backoff, mirror`},
+		"UnknownVariable":   {[]string{"UNDERSTUDY_POLICY__TIMOUT=2s"}, nil, `environment UNDERSTUDY_POLICY__TIMOUT: policy.timout: unknown key, perhaps "timeout" is meant; known keys: ` + policyKeys},
 		"OneUnderscore":     {[]string{"UNDERSTUDY_POLICY_TIMEOUT=2s"}, nil, `environment UNDERSTUDY_POLICY_TIMEOUT: policy_timeout: unknown key; known keys: ` + topKeys},
 		"WrongType":         {[]string{"UNDERSTUDY_POLICY__TIMEOUT=2"}, nil, `environment UNDERSTUDY_POLICY__TIMEOUT: policy.timeout: is "2": want ` + aDuration},
 		"WholeSection":      {[]string{"UNDERSTUDY_POLICY={}"}, nil, `environment UNDERSTUDY_POLICY: policy: only the file can set it`},

@@ -40,7 +40,7 @@ func TestSampleWithoutComments(t *testing.T) {
 
 	var shown, defaults map[string]any
 	require.NoError(t, yaml.Unmarshal([]byte(whole), &shown))
-	for _, key := range []string{"chain", "host", "retention", "allow_weaker", "links"} {
+	for _, key := range []string{"chain", "host", "retention", "allow_weaker", "start_degraded", "report_dir", "links"} {
 		require.Contains(t, shown, key)
 	}
 	link, isLink := shown["links"].([]any)[0].(map[string]any)

@@ -31,6 +31,7 @@ type field struct {
 	typ      reflect.Type
 	oneof    []string // the words allowed; none: any text
 	negative bool     // a number or duration below 0 means something
+	zero     bool     // 0 means something, other than the default
 }
 
 func (f *field) isSection() bool { return f.typ.Kind() == reflect.Struct && f.typ != sectionType }
@@ -42,7 +43,8 @@ func fieldsOf(t reflect.Type) []field {
 		if key := t.Field(i).Tag.Get("koanf"); key != "" {
 			tag := t.Field(i).Tag
 			fields = append(fields, field{key: key, name: t.Field(i).Name, index: i, typ: t.Field(i).Type,
-				oneof: strings.Fields(tag.Get("oneof")), negative: tag.Get("negative") == "ok"})
+				oneof: strings.Fields(tag.Get("oneof")), negative: tag.Get("negative") == "ok",
+				zero: tag.Get("zero") == "ok"})
 		}
 	}
 	return fields
@@ -64,8 +66,14 @@ func (f *field) form() string {
 		return "one of " + strings.Join(f.oneof, ", ")
 	case f.typ == durationType && f.negative:
 		return `a duration such as "2s" or "72h", or a negative one; leave the key out for the default`
+	case f.typ == durationType && f.zero:
+		return `a duration such as "2s" or "150ms", or "0s"`
 	case f.typ == durationType:
 		return `a duration above 0 such as "2s" or "150ms"; leave the key out for the default`
+	case f.typ.Kind() == reflect.Bool:
+		return "true or false"
+	case f.typ.Kind() == reflect.Int && f.zero:
+		return "a whole number, 0 or above"
 	case f.typ.Kind() == reflect.Int:
 		return "a whole number above 0; leave the key out for the default"
 	case f.typ == linksType:
@@ -78,15 +86,29 @@ func (f *field) form() string {
 	return "a text; put it in quotes if it looks like something else"
 }
 
+// tag is the YAML tag of a single value of the field.
+func (f *field) tag() string {
+	switch {
+	case f.typ.Kind() == reflect.Bool:
+		return "!!bool"
+	case f.typ.Kind() == reflect.Int && f.typ != durationType:
+		return "!!int"
+	}
+	return "!!str"
+}
+
 // parse reads a single value. What it returns is of the type of the field.
 func (f *field) parse(text string) (any, bool) {
 	switch {
 	case f.typ == durationType:
 		d, err := time.ParseDuration(text)
-		return d, err == nil && (d > 0 || d < 0 && f.negative)
+		return d, err == nil && (d > 0 || d < 0 && f.negative || d == 0 && f.zero)
+	case f.typ.Kind() == reflect.Bool:
+		b, err := strconv.ParseBool(text)
+		return b, err == nil
 	case f.typ.Kind() == reflect.Int:
 		n, err := strconv.Atoi(text)
-		return n, err == nil && n > 0
+		return n, err == nil && (n > 0 || n == 0 && f.zero)
 	case f.typ.Kind() == reflect.String:
 		return text, len(f.oneof) == 0 || slices.Contains(f.oneof, text)
 	}
@@ -115,15 +137,23 @@ func unknownKey(t reflect.Type, key string) string {
 
 // elsewhere returns the full key of the section that has a key, "" if none has.
 func elsewhere(key string) string {
-	for _, section := range fieldsOf(configType) {
-		if section.key == key {
-			return key + " of the file itself"
-		}
+	if _, ok := fieldOf(configType, key); ok {
+		return key + " of the file itself"
+	}
+	return strings.ReplaceAll(inside(configType, key), delimiter, ".")
+}
+
+// inside returns the path of a key in the sections inside t, "" if none has it.
+func inside(t reflect.Type, key string) string {
+	for _, section := range fieldsOf(t) {
 		if !section.isSection() {
 			continue
 		}
 		if _, ok := fieldOf(section.typ, key); ok {
-			return section.key + "." + key
+			return join(section.key, key)
+		}
+		if deeper := inside(section.typ, key); deeper != "" {
+			return join(section.key, deeper)
 		}
 	}
 	return ""

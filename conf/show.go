@@ -63,7 +63,7 @@ func (l *loader) addStruct(add func(path, value string), at string, v reflect.Va
 			if section, ok := raw[f.key].(map[string]any); ok {
 				addSection(add, path, section)
 			}
-		case at != "" && value.IsZero(): // what a link does not have
+		case strings.HasPrefix(at, "links"+delimiter) && value.IsZero(): // what a link does not have
 		default:
 			add(path, plain(value.Interface()))
 		}
@@ -133,7 +133,7 @@ func writeYAML(w *strings.Builder, indent string, v reflect.Value) {
 			writeYAML(w, indent+"  ", value)
 		case f.typ == durationType:
 			fmt.Fprintf(w, "%s%s: %s\n", indent, f.key, short(time.Duration(value.Int())))
-		case !value.IsZero():
+		case !value.IsZero() || f.zero || f.typ.Kind() == reflect.Bool:
 			fmt.Fprintf(w, "%s%s: %v\n", indent, f.key, value.Interface())
 		}
 	}

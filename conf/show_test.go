@@ -81,6 +81,8 @@ func TestShowRedactsSecretsAndNamesOrigins(t *testing.T) {
 host  "h1"  -set host
 retention  168h  default
 allow_weaker  []  default
+start_degraded  false  default
+report_dir  ""  default
 links.redis.name  "redis"  c.yaml:3
 links.redis.plugin  "bin/p"  c.yaml:4
 links.redis.config.api_token  [redacted]  c.yaml:8
@@ -100,7 +102,21 @@ policy.timeout  10s  default
 policy.attempt  2.5s  default
 policy.backoff  50ms  default
 policy.max_backoff  1s  default
+policy.max_waiting  100000  default
+policy.check.interval  1s  default
+policy.check.fall  3  default
+policy.check.rise  3  default
+policy.check.slow  0s  default
 policy.mirror  2.5s  default
+policy.mirror_mode  "sync"  default
+policy.outbox  65536  default
+policy.min_in_sync  0  default
+policy.stale_standby  "wait"  default
+policy.failback  "auto"  default
+policy.hold_down  1m  default
+policy.max_hold_down  30m  default
+policy.handover  2s  default
+policy.resync_rate  0  default
 log.level  "info"  default
 log.format  "json"  default
 `, text)

@@ -87,13 +87,17 @@ func fieldsOf(body *ast.StructType, tag string) []field {
 		if f.Tag == nil || len(f.Names) != 1 {
 			continue
 		}
-		key := reflect.StructTag(strings.Trim(f.Tag.Value, "`")).Get(tag)
+		tags := reflect.StructTag(strings.Trim(f.Tag.Value, "`"))
+		key := tags.Get(tag)
 		if key, _, _ = strings.Cut(key, ","); key == "" || key == "-" {
 			continue
 		}
 		typ, section := describe(f.Type)
 		if tag == hostTag && typ == "secret" {
 			typ = "section" // of a driver, which may hold secrets
+		}
+		if words := strings.Fields(tags.Get("oneof")); len(words) > 0 {
+			typ = strings.Join(words, ", ")
 		}
 		fields = append(fields, field{name: f.Names[0].Name, key: key, typ: typ, section: section,
 			doc: strings.Join(strings.Fields(f.Doc.Text()), " ")})
