@@ -146,9 +146,11 @@ func try[R any](ctx context.Context, c *Chain, v *view, op operation, call func(
 // any number of failovers. It returns the view the answer belongs to. name and
 // ids label the error.
 func onActive[R any](ctx context.Context, c *Chain, op operation, name string, ids []string, call func(context.Context, *view) (R, error)) (R, *view, error) {
-	c.inFlight.Add(1)
-	defer c.inFlight.Add(-1)
 	var none R
+	if err := c.enter(op != opRead, name, ids...); err != nil {
+		return none, c.view.Load(), err
+	}
+	defer c.inFlight.Add(-1)
 	unknown := false
 	for {
 		v := c.view.Load()

@@ -53,11 +53,10 @@ func (c *Chain) startAll(ctx context.Context, workflows []Workflow, started []St
 	for i, w := range workflows {
 		w.Input, w.Labels = bytes.Clone(w.Input), maps.Clone(w.Labels)
 		s := &start{c: c, w: w, to: &started[i]}
-		if s.prepare(ctx) {
+		if s.prepare(ctx) && s.enter() {
 			starts, items = append(starts, s), append(items, s.item)
 		}
 	}
-	c.inFlight.Add(int64(len(items)))
 	defer c.inFlight.Add(-int64(len(items)))
 	c.commits.add(items...)
 	var repeats errgroup.Group
@@ -99,6 +98,13 @@ func (s *start) prepare(ctx context.Context) bool {
 	}
 	s.item = newItem(ctx, driver.VerbStart, t)
 	return true
+}
+
+// enter counts the call in. It returns false if there are too many, and then to is
+// set.
+func (s *start) enter() bool {
+	s.to.Err = s.c.enter(false, string(driver.VerbStart), s.w.ID)
+	return s.to.Err == nil
 }
 
 // settle waits for the item. It returns false if the workflow has been started

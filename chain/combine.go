@@ -4,6 +4,7 @@ package chain
 
 import (
 	"runtime"
+	"slices"
 	"sync"
 
 	"github.com/understudy-dev/understudy/driver"
@@ -12,6 +13,9 @@ import (
 // inFlight is how many batches of one combiner are under way at once: with two,
 // the next one is built while the first is away.
 const inFlight = 2
+
+// minSweep is the length up to which a queue is not worth looking through.
+const minSweep = 1024
 
 // weighty is what a combiner puts into batches.
 type weighty interface {
@@ -25,10 +29,14 @@ type weighty interface {
 type combiner[T weighty] struct {
 	// send deals with a batch; the slot is free again when it returns.
 	send func(batch []T)
+	// gone tells which units nobody waits for any more. They need not be sent, and
+	// must not pile up while nothing is. Nil: none.
+	gone func(T) bool
 
 	mu    sync.Mutex
 	queue []T
 	busy  int
+	sweep int // the length at which the queue is rid of what is gone
 }
 
 // add queues units, to be sent in their order.
@@ -36,6 +44,10 @@ func (c *combiner[T]) add(units ...T) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.queue = append(c.queue, units...)
+	if c.gone != nil && len(c.queue) > c.sweep {
+		c.queue = slices.DeleteFunc(c.queue, c.gone)
+		c.sweep = max(minSweep, 2*len(c.queue))
+	}
 	if c.busy < inFlight && len(c.queue) > 0 {
 		c.busy++
 		go c.work()

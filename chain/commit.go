@@ -42,6 +42,14 @@ func (it *item) take() bool {
 	return true
 }
 
+// abandoned reports whether nobody waits for it any more, so that it need not be
+// sent.
+func (it *item) abandoned() bool {
+	it.mu.Lock()
+	defer it.mu.Unlock()
+	return it.gone || it.ctx.Err() != nil
+}
+
 // back marks it as waiting again.
 func (it *item) back(unknown bool) {
 	it.mu.Lock()
@@ -85,7 +93,10 @@ func (c *Chain) commit(ctx context.Context, verb driver.Verb, t driver.Transitio
 	if ctx.Err() != nil || c.ctx.Err() != nil {
 		return driver.Record{}, c.ended(ctx, string(verb), false, t.Record.ID)
 	}
-	c.inFlight.Add(1)
+	worker := verb != driver.VerbStart && verb != driver.VerbCancel && verb != driver.VerbRequeue
+	if err := c.enter(worker, string(verb), t.Record.ID); err != nil {
+		return driver.Record{}, err
+	}
 	defer c.inFlight.Add(-1)
 	it := newItem(ctx, verb, t)
 	c.commits.add(it)

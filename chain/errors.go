@@ -5,6 +5,7 @@ package chain
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 
 	"github.com/understudy-dev/understudy/driver"
@@ -47,6 +48,36 @@ func (c causes) Error() string {
 
 func (c causes) Unwrap() []error { return c }
 
+// enter counts a call in, which leaves by c.inFlight.Add(-1). The error is
+// driver.Unavailable if there are too many already and it is not exempt: what
+// workers do is, as their number is limited, and leases must not be lost.
+func (c *Chain) enter(exempt bool, op string, ids ...string) error {
+	limit := c.policy().MaxWaiting
+	if n := c.inFlight.Add(1); exempt || n <= int64(limit) {
+		return nil
+	}
+	c.inFlight.Add(-1)
+	e := &driver.Error{Class: driver.Unavailable, Store: c.config.Name, Op: op, IDs: ids,
+		Detail: fmt.Sprintf("%d calls wait already (Policy.MaxWaiting): nothing was done; try again later", limit)}
+	if failures := c.failures(); len(failures) > 0 {
+		e.Cause = failures
+	}
+	return e
+}
+
+// failures returns the last failure of every link, while the chain is in trouble.
+func (c *Chain) failures() (all causes) {
+	if !c.troubled() {
+		return nil
+	}
+	for _, l := range c.links {
+		if latest := l.evidence(); latest != nil {
+			all = append(all, latest)
+		}
+	}
+	return all
+}
+
 // ended returns the error of a call that ends because ctx is done, or because
 // the chain is closed: the reason, joined with the last failure of every link
 // while the chain is in trouble. The class is Unknown if the call may have had
@@ -60,14 +91,6 @@ func (c *Chain) ended(ctx context.Context, op string, mayHaveEffect bool, ids ..
 	if c.ctx.Err() != nil {
 		reason = ErrClosed
 	}
-	joined := causes{reason}
-	if c.troubled() {
-		for _, l := range c.links {
-			if latest := l.evidence(); latest != nil {
-				joined = append(joined, latest)
-			}
-		}
-	}
-	e.Cause = joined
+	e.Cause = append(causes{reason}, c.failures()...)
 	return e
 }

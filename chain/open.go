@@ -73,7 +73,7 @@ func Open(ctx context.Context, config Config, options ...Option) (*Chain, error)
 	}
 	c.log = c.log.With(zap.String("chain", config.Name), zap.String("host", config.Host))
 	c.ctx, c.cancel = context.WithCancelCause(context.WithoutCancel(ctx))
-	c.commits.send = c.commitBatch
+	c.commits.send, c.commits.gone = c.commitBatch, (*item).abandoned
 	err := c.openLinks(ctx)
 	if err == nil {
 		err = c.findEpoch(ctx)
