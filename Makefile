@@ -87,9 +87,9 @@ test-faults: deps ## every fault of stores, network, plugins and hosts, on real 
 	go test -race -tags faults -count=1 -timeout 20m -v -run '$(FAULTS)' $(TESTFLAGS) ./chain/faults
 
 .PHONY: contract
-contract: deps ## the contract suite on one driver: make contract DRIVER=memory
+contract: deps ## the whole contract suite on one driver: make contract DRIVER=memory
 	@[[ -d drivers/$(DRIVER) ]] || { echo "make contract: no driver \"$(DRIVER)\"; there is: $(DRIVERS)" >&2; exit 2; }
-	go test -race -timeout $(TEST_TIMEOUT) $(TESTFLAGS) -run '^TestContract' ./drivers/$(DRIVER)/...
+	REDIS_CONTRACT=all go test -race -timeout $(TEST_TIMEOUT) $(TESTFLAGS) -run '^TestContract' ./drivers/$(DRIVER)/...
 
 .PHONY: golden
 golden: ## compare the development Event Store with the record of a real server

@@ -175,11 +175,15 @@ func (c *connector) open() (*session, error) {
 // suits looks whether the server has what the configuration asks for.
 func (c *connector) suits(client rueidis.Client) error {
 	want, err := c.config.durability()
-	if err != nil || !want.fsync {
+	if err != nil || !want.waits() {
 		return err
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), time.Duration(c.config.ResponseTimeout))
 	defer cancel()
+	canWait := func(c rueidis.DedicatedClient) error { return want.canWait(ctx, c) }
+	if !want.fsync {
+		return client.Dedicated(canWait)
+	}
 	text, err := client.Do(ctx, client.B().Info().Section("server").Build()).ToString()
 	if err != nil {
 		return err
@@ -188,7 +192,7 @@ func (c *connector) suits(client rueidis.Client) error {
 		return &driver.Error{Class: driver.Unsupported, Detail: fmt.Sprintf(
 			"durability fsync needs WAITAOF, which Redis has from 7.2 on; the server is %s: use a later one, or durability memory or replicas:n", version)}
 	}
-	return nil
+	return client.Dedicated(canWait)
 }
 
 // detect asks the first server that answers whether it is part of a Cluster.
@@ -242,6 +246,12 @@ func (c *Config) options(mode string, addresses []string) rueidis.ClientOption {
 		// A batch may be 8 MiB; what is larger than the buffer is written through.
 		ReadBufferEachConn:  128 << 10,
 		WriteBufferEachConn: 128 << 10,
+		// 256 commands in flight on a connection; more wait for their turn. Four times
+		// as many would take 700 KB of memory each.
+		RingScaleEachConn: 8,
+	}
+	if c.TLS != nil {
+		o.TLSConfig = toServer
 	}
 	o.Dialer.Timeout = dialing
 	o.Dialer.KeepAlive = time.Second // also the interval of the client's own checks

@@ -105,9 +105,9 @@ const (
 	process = "Process"
 )
 
-// run runs the suite in some ways; in all if REDIS_CONTRACT=all is set, which takes
-// half as long again. A plugin includes the wire, and what differs between the
-// installations lies behind it.
+// run runs the suite in some ways; in all if REDIS_CONTRACT=all is set, as make
+// contract does, which takes half as long again. A plugin includes the wire, and
+// what differs between the installations lies behind it.
 func (on installation) run(t *testing.T, ways ...string) {
 	t.Helper()
 	if os.Getenv("REDIS_CONTRACT") == "all" {

@@ -31,6 +31,10 @@ func (e *notSent) Error() string { return e.cause.Error() }
 // tells the two kinds apart.
 var toSentinel = &tls.Config{MinVersion: tls.VersionTLS12}
 
+// toServer makes rueidis connect to the ports for TLS of a Cluster, which names
+// both kinds. How is up to the function that dials.
+var toServer = &tls.Config{MinVersion: tls.VersionTLS12}
+
 // sentinelAddr is the address of a Sentinel, for which other credentials hold.
 type sentinelAddr struct{ net.Addr }
 

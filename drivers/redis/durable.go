@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/redis/rueidis"
@@ -20,22 +21,39 @@ func (s *Store) execDurable(ctx context.Context, session *session, sc script, ke
 	var out []rueidis.RedisMessage
 	err := session.client.Dedicated(func(c rueidis.DedicatedClient) error {
 		command := c.B().Eval().Script(sc.text).Numkeys(int64(len(keys))).Key(keys...).Arg(args...).Build()
-		results := c.DoMulti(ctx, command, s.waitCommand(c))
+		results := c.DoMulti(ctx, command, s.durability.wait(c, time.Duration(s.config.DurabilityTimeout)))
 		var err error
 		if out, err = results[0].ToArray(); err != nil {
 			return err
+		}
+		if _, refused := rueidis.IsRedisErr(results[1].Error()); refused {
+			s.connector.drop(session) // the next session looks first whether the server can wait
 		}
 		return s.waited(results[1])
 	})
 	return out, err
 }
 
-func (s *Store) waitCommand(c rueidis.DedicatedClient) rueidis.Completed {
-	ms := strconv.FormatInt(time.Duration(s.config.DurabilityTimeout).Milliseconds(), 10)
-	if s.durability.fsync {
+// wait is the command that waits for at most limit.
+func (d durability) wait(c rueidis.DedicatedClient, limit time.Duration) rueidis.Completed {
+	ms := strconv.FormatInt(limit.Milliseconds(), 10)
+	if d.fsync {
 		return c.B().Arbitrary("WAITAOF", "1", "0", ms).Blocking()
 	}
-	return c.B().Arbitrary("WAIT", strconv.Itoa(s.durability.replicas), ms).Blocking()
+	return c.B().Arbitrary("WAIT", strconv.Itoa(d.replicas), ms).Blocking()
+}
+
+// canWait proves that the server takes the command that waits, so that nothing is
+// applied that it would then refuse to confirm.
+func (d durability) canWait(ctx context.Context, c rueidis.DedicatedClient) error {
+	if !d.waits() {
+		return nil
+	}
+	err := c.Do(ctx, d.wait(c, time.Millisecond)).Error()
+	if answer, ok := rueidis.IsRedisErr(err); ok && strings.Contains(answer.Error(), "cannot be used with replica") {
+		return nil // it takes no mutation either
+	}
+	return err
 }
 
 // waited reads the answer to WAIT or WAITAOF. The script has run by now, so what

@@ -35,6 +35,7 @@ var replies = []reply{
 	{"NOQUORUM", driver.Unavailable, "the Sentinels have no quorum", false},
 	{"OOM", driver.Full, "maxmemory is reached: raise it, or let finished workflows expire sooner", false},
 	{"MISCONF", driver.ReadOnly, "the server cannot persist and so takes no writes: look at its disk and log", false},
+	{"WAITAOF cannot be used when", driver.Unavailable, "durability fsync needs the append-only file: set appendonly yes", false},
 	{"BUSY ", driver.Unavailable, "the server is blocked by a long script", false},
 	{"max number of clients", driver.Unavailable, "the server has reached maxclients", false},
 	{"NOAUTH", driver.Denied, "the server wants a password: set username and password", false},

@@ -37,6 +37,11 @@ func startFake(t *testing.T, reply func(command []string) string) *fake {
 	var listen net.ListenConfig
 	l, err := listen.Listen(t.Context(), "tcp", "127.0.0.1:0")
 	require.NoError(t, err)
+	return serveFake(t, l, reply)
+}
+
+func serveFake(t *testing.T, l net.Listener, reply func(command []string) string) *fake {
+	t.Helper()
 	f := &fake{addr: l.Addr().String(), reply: reply}
 	var serving sync.WaitGroup
 	serving.Go(func() {

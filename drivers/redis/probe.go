@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"sync"
 
+	"github.com/redis/rueidis"
+
 	"github.com/understudy-dev/understudy/driver"
 )
 
@@ -78,7 +80,15 @@ func (s *Store) writeAndRead(ctx context.Context, shard int, seen driver.Marks) 
 		if got != value {
 			return struct{}{}, &driver.Error{Class: driver.Unavailable, Detail: fmt.Sprintf("shard %d: what was written could not be read back", shard)}
 		}
-		return struct{}{}, session.client.Do(ctx, session.client.B().Del().Key(full).Build()).Error()
+		if !s.durability.waits() {
+			return struct{}{}, session.client.Do(ctx, session.client.B().Del().Key(full).Build()).Error()
+		}
+		return struct{}{}, session.client.Dedicated(func(c rueidis.DedicatedClient) error {
+			if err := c.Do(ctx, c.B().Del().Key(full).Build()).Error(); err != nil { // which finds the server of the shard
+				return err
+			}
+			return s.durability.canWait(ctx, c)
+		})
 	})
 	return a, records, err
 }

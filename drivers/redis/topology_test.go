@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -200,52 +199,4 @@ func TestSentinelMasterIsKilled(t *testing.T) {
 		_, err := tryCommit(t, s, seen, "b-"+strconv.Itoa(int(time.Now().UnixNano())))
 		return err
 	})
-}
-
-func TestDurabilityReplicas(t *testing.T) {
-	t.Parallel()
-	watched := redistest.StartWatched(t, redistest.Options{})
-	s := open(t, "chain", watched.Config(t, map[string]any{"durability": "replicas:2", "durability_timeout": "300ms"}))
-	commit(t, s, nil, "a")
-	watched.Servers[2].Freeze(t)
-	tr := workflow(t, "b")
-	for range 2 { // a repeat writes nothing new and yet has to wait
-		_, err := s.Commit(t.Context(), driver.CommitRequest{Transitions: []driver.Transition{tr}})
-		require.ErrorIs(t, err, driver.Unknown)
-		require.ErrorContains(t, err, "1 of 2 confirmed")
-	}
-	watched.Servers[2].Thaw(t)
-	redistest.Eventually(t, "both replicas confirm", func() error {
-		resp, err := s.Commit(t.Context(), driver.CommitRequest{Transitions: []driver.Transition{tr}})
-		if err == nil {
-			require.NoError(t, resp.Verdicts[0].Err)
-			require.False(t, resp.Verdicts[0].Applied)
-		}
-		return err
-	})
-	_, err := s.Advance(t.Context(), driver.AdvanceRequest{Next: driver.Epoch{Number: 1, Token: driver.NewToken(), Active: "a"}})
-	require.NoError(t, err)
-}
-
-func TestDurabilityReplicasInACluster(t *testing.T) {
-	t.Parallel()
-	cluster := redistest.StartCluster(t, redistest.Options{})
-	s := open(t, "chain", cluster.Config(t, map[string]any{"durability": "replicas:1", "durability_timeout": "5s"}))
-	commit(t, s, nil, numbered("r", 50)...)
-	require.Empty(t, probe(t, s).Problems)
-}
-
-func TestDurabilityFsyncNeedsALaterServer(t *testing.T) {
-	t.Parallel()
-	server := redistest.Start(t, redistest.Options{})
-	version := server.Info(t, "redis_version")
-	s := open(t, "chain", server.Config(t, map[string]any{"durability": "fsync"}))
-	_, err := tryCommit(t, s, nil, "a")
-	if strings.HasPrefix(version, "7.0.") {
-		require.ErrorIs(t, err, driver.Unsupported)
-		require.ErrorContains(t, err, "WAITAOF")
-		require.ErrorContains(t, err, version)
-		return
-	}
-	require.NoError(t, err, "Redis %s has WAITAOF", version)
 }
