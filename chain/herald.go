@@ -16,9 +16,15 @@ import (
 // herald brings each record that the host acts on to l while it is not active,
 // for as long as the chain is open: number and version.
 func (c *Chain) herald(l *link) {
+	fenced := uint64(0) // the last number of which that was told
 	for n := 0; c.ctx.Err() == nil; {
 		v := c.view.Load()
 		if v.epoch.Number == 0 || v.active == l || l.knows(v.epoch.At()) {
+			if v.epoch.Number > 1 && !v.counts(l) && fenced < v.epoch.Number {
+				fenced = v.epoch.Number
+				c.log.Info("link fenced", zap.String("link", l.name), zap.Stringer("epoch", v.epoch))
+				c.events.emit(LinkFenced{At: now(), Link: l.name, Epoch: v.epoch.Clone()})
+			}
 			n = 0
 			select {
 			case <-v.over:
@@ -27,7 +33,6 @@ func (c *Chain) herald(l *link) {
 			}
 			continue
 		}
-		known := l.holding()
 		_, err := attempt(c.ctx, v.ctx, c.policy().Attempt, func(ctx context.Context) (struct{}, error) {
 			return struct{}{}, l.inform(ctx, v)
 		}, func(error) {})
@@ -36,10 +41,6 @@ func (c *Chain) herald(l *link) {
 		}
 		switch {
 		case err == nil:
-			if !v.holds(l) && known.Number < v.epoch.Number && v.epoch.Number > 1 {
-				c.log.Info("link fenced", zap.String("link", l.name), zap.Stringer("epoch", v.epoch))
-				c.events.emit(LinkFenced{At: now(), Link: l.name, Epoch: v.epoch.Clone()})
-			}
 			continue
 		case driver.ClassOf(err) == driver.Fenced:
 			c.follow(v.ctx, v, l, err)
