@@ -6,12 +6,15 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
+	"github.com/EventStore/EventStore-Client-Go/v4/esdb"
 	"github.com/stretchr/testify/require"
 
 	"github.com/understudy-dev/understudy/driver"
+	"github.com/understudy-dev/understudy/drivers/eventstore"
 	"github.com/understudy-dev/understudy/drivers/eventstore/devserver"
 )
 
@@ -86,6 +89,55 @@ func TestAccessByTheListOfTheStream(t *testing.T) {
 	require.Equal(t, "journal-metadata", warnings[0].Code)
 	admin.setMetadata(`{"$acl":{` + mine + `,"$mw":"understudy"}}`)
 	require.Empty(t, opened.probe().Warnings)
+}
+
+// TestAccessAsDocumented sets the journal up as docs/eventstore.md says.
+func TestAccessAsDocumented(t *testing.T) {
+	t.Parallel()
+	page, err := os.ReadFile("../../docs/eventstore.md")
+	require.NoError(t, err)
+	list := regexp.MustCompile(`(?m)^\{"\$acl": .*\}$`).FindString(string(page))
+	require.NotEmpty(t, list, "the page has the access list")
+	server := start(t, devserver.Options{TLS: true, Users: append(devserver.DefaultUsers(),
+		devserver.User{Name: "understudy", Password: "s3cret"},
+		devserver.User{Name: "olga", Password: "s3cret", Groups: []string{"operators"}},
+		devserver.User{Name: "somebody", Password: "s3cret"})})
+	ca := caFile(t, server)
+	as := func(name string) settings {
+		return settings{"hosts": server.Addresses(), "tls": settings{"ca": ca}, "username": name, "password": "s3cret"}
+	}
+	client := func(login string) operator {
+		return newOperator(t, fmt.Sprintf("esdb://%s@%s?tls=true&tlsCAFile=%s", login, server.Addresses()[0], ca))
+	}
+	admin, olga := client("admin:changeit"), client("olga:s3cret")
+	admin.setMetadata(list)
+
+	s := open(t, as("understudy")).ready()
+	probe := s.probe()
+	require.True(t, probe.Healthy())
+	require.Empty(t, probe.Warnings)
+	s.put("a")
+	require.NotEmpty(t, olga.events(journalStream), "operators look at it")
+	_, err = olga.client.AppendToStream(t.Context(), journalStream, esdb.AppendToStreamOptions{},
+		esdb.EventData{EventType: "Greeting", ContentType: esdb.ContentTypeJson, Data: []byte("{}")})
+	require.Error(t, err, "and do not write") // the client does not always say why
+	for _, e := range olga.events(journalStream) {
+		require.NotEqual(t, "Greeting", e.EventType)
+	}
+	for _, name := range []string{"olga", "somebody", "ops"} {
+		s := as(name)
+		if name == "ops" {
+			s["password"] = "changeit"
+		}
+		other := open(t, s)
+		denied(t, other, "the user lacks a right on the journal stream: see the ACL in docs/eventstore.md")
+		require.ErrorIs(t, other.try(limit), driver.Denied)
+	}
+	require.NoError(t, eventstore.NewLog(t, as("understudy").json(t), journalStream).Truncate(t.Context(), 1))
+	kept := admin.metadata()
+	require.InDelta(t, 1, kept["$tb"], 0)
+	delete(kept, "$tb")
+	require.JSONEq(t, list, string(settings(kept).json(t)))
 }
 
 func TestAccessOfAnUnknownAuthority(t *testing.T) {

@@ -4,6 +4,7 @@ package eventstore
 
 import (
 	"context"
+	"encoding/json"
 	"log/slog"
 	"testing"
 
@@ -13,11 +14,10 @@ import (
 )
 
 // NewLog returns the log of a stream, which ends with the test.
-func NewLog(t testing.TB, host, stream string) journal.Log {
+func NewLog(t testing.TB, section json.RawMessage, stream string) journal.Log {
 	t.Helper()
-	c := DefaultConfig()
-	c.Hosts = []string{host}
-	require.NoError(t, c.Validate())
+	c, err := ParseConfig(section)
+	require.NoError(t, err)
 	l := newLog(&c, stream, slog.New(slog.DiscardHandler))
 	t.Cleanup(func() { require.NoError(t, l.Close(context.WithoutCancel(t.Context()))) })
 	return l
