@@ -146,6 +146,7 @@ func (TieSettled) event()         {}
 // while there are any, so that a slow handler never holds up the chain.
 type events struct {
 	handler func(Event)
+	history history
 	mu      sync.Mutex
 	queue   []Event
 	running bool
@@ -154,6 +155,7 @@ type events struct {
 }
 
 func (e *events) emit(event Event) {
+	e.history.add(event)
 	if e.handler == nil {
 		return
 	}

@@ -113,3 +113,20 @@ func ExampleChain_Watch() {
 	// 1772442900.17 1 ready
 	// enough
 }
+
+// An operator asks what would happen before taking a store down, and keeps this
+// host from reacting.
+func ExampleChain_DryRun() {
+	ctx := context.Background()
+	c := openExample(ctx)
+	defer c.Close(ctx)
+	f := c.DryRun(ctx)
+	fmt.Printf("%s would be followed by %q, protected: %t\n", f.Active, f.Target, f.Protected)
+	c.Freeze("upgrade of the first store")
+	o := c.Status()
+	fmt.Println(o.Epoch.Active, o.Condition, o.Frozen.Reason)
+	c.Thaw()
+	// Output:
+	// first would be followed by "second", protected: false
+	// first serves upgrade of the first store
+}

@@ -22,9 +22,13 @@ func (c *Chain) switchOver() <-chan struct{} {
 	return c.switching
 }
 
-// startFailover starts the failover from v because of i, unless one is under way
-// or v is over.
+// startFailover starts the failover from v because of i, unless one is under way,
+// v is over, or the host is frozen.
 func (c *Chain) startFailover(v *view, i incident) {
+	if c.isFrozen() {
+		c.heldBack(v, i)
+		return
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.closed || c.switching != nil || c.view.Load().epoch.Number != v.epoch.Number {
@@ -161,13 +165,21 @@ func (c *Chain) successor(v *view, unfit map[*link]error) (*link, driver.Epoch) 
 }
 
 // fit returns why the standby l of v, which holds held, cannot take over; nil if
-// it can: see rule 5 of docs/epochs.md.
+// it can. A newer record that it holds counts from now on.
 func (c *Chain) fit(v *view, l *link, held driver.Epoch, err error) error {
-	switch {
-	case err != nil:
+	if err != nil {
 		return err
-	case tied(held, v.epoch), newer(held, v.epoch):
+	}
+	if err = v.fit(l, held); driver.ClassOf(err) == driver.Fenced {
 		c.heed(v, l, held)
+	}
+	return err
+}
+
+// fit is rule 5 of docs/epochs.md.
+func (v *view) fit(l *link, held driver.Epoch) error {
+	switch {
+	case tied(held, v.epoch), newer(held, v.epoch):
 		return &driver.Error{Class: driver.Fenced, Store: l.name, Op: "take over", Detail: "it holds epoch " + held.String()}
 	case !v.followed(held):
 		return &driver.Error{Class: driver.Lost, Store: l.name, Op: "take over",

@@ -37,7 +37,9 @@ type Chain struct {
 	view     atomic.Pointer[view] // never nil once the chain is open
 	moved    broadcast            // sent after each change of view
 	down     atomic.Bool          // allDown was told
-	rises    chan struct{}        // holds one when a link has become fit to serve, or ceased to be
+	frozen   atomic.Pointer[Frozen]
+	told     atomic.Pointer[Frozen] // the freeze of which it was told that it holds a failover back
+	rises    chan struct{}          // holds one when a link has become fit to serve, or ceased to be
 
 	mu        sync.Mutex
 	closed    bool

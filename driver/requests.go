@@ -255,6 +255,6 @@ func (p *ProbeResponse) Healthy() bool { return len(p.Problems) == 0 }
 
 // Problem is one finding of a probe.
 type Problem struct {
-	Code string // stable and machine-readable: "maxmemory-policy"
-	Text string // what is wrong and what to do
+	Code string `json:"code"` // stable and machine-readable: "maxmemory-policy"
+	Text string `json:"text"` // what is wrong and what to do
 }

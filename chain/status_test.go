@@ -1,0 +1,258 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package chain_test
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/understudy-dev/understudy/chain"
+	"github.com/understudy-dev/understudy/driver"
+)
+
+func statesOf(o chain.Overview) []chain.LinkState {
+	states := make([]chain.LinkState, len(o.Links))
+	for i, l := range o.Links {
+		states[i] = l.State
+	}
+	return states
+}
+
+func codesOf(o chain.Overview) []string {
+	codes := make([]string, len(o.Transitions))
+	for i, t := range o.Transitions {
+		codes[i] = t.Event
+	}
+	return codes
+}
+
+func TestStatusOfAChainThatServes(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b := openN(t, 3)
+		b.start(t, "w")
+		time.Sleep(5 * time.Second) //nolint:forbidigo // the clock of the bubble: status checks
+		o := b.Status()
+		require.Equal(t, "test", o.Chain)
+		require.NotEmpty(t, o.Host)
+		require.Equal(t, chain.Serves, o.Condition)
+		require.True(t, o.Protected)
+		require.Nil(t, o.Frozen)
+		require.Equal(t, "a", o.Epoch.Active)
+		require.Equal(t, []string{"b", "c"}, o.Epoch.InSync)
+		require.Equal(t, []chain.LinkState{chain.LinkActive, chain.LinkInSync, chain.LinkInSync}, statesOf(o))
+		for _, l := range o.Links {
+			require.NotEmpty(t, l.Driver)
+			require.False(t, l.Check.At.IsZero())
+			require.Positive(t, l.Check.Rises)
+			require.Nil(t, l.Evidence)
+			require.Equal(t, int64(1), l.Check.Records)
+		}
+	})
+}
+
+// The keys stand in dashboards and scripts.
+func TestStatusAsJSON(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b := openN(t, 2)
+		b.stores[0].fail(driver.Unavailable)
+		b.start(t, "w")
+		b.Freeze("upgrade")
+		text, err := json.Marshal(b.Status())
+		require.NoError(t, err)
+		var o map[string]any
+		require.NoError(t, json.Unmarshal(text, &o))
+		for _, key := range []string{"chain", "host", "at", "epoch", "condition", "protected", "unmirrored", "in_flight", "frozen", "incidents", "links", "transitions"} {
+			require.Contains(t, o, key)
+		}
+		epoch, ok := o["epoch"].(map[string]any)
+		require.True(t, ok)
+		require.Equal(t, map[string]any{"number": 4.0, "version": 1.0, "active": "b", "state": "serving", "in_sync": []any{}}, epoch)
+		transitions, ok := o["transitions"].([]any)
+		require.True(t, ok)
+		var failedOver map[string]any
+		for _, one := range transitions {
+			if one, ok := one.(map[string]any); ok && one["event"] == "failed_over" {
+				failedOver, _ = one["details"].(map[string]any)
+			}
+		}
+		require.Equal(t, "a", failedOver["from"])
+		require.Equal(t, "b", failedOver["to"])
+		require.InDelta(t, 4, failedOver["attempts"], 0)
+		require.Equal(t, map[string]any{"class": "unavailable", "text": "a: commit: unavailable"}, failedOver["cause"])
+		require.Equal(t, epoch, failedOver["epoch"])
+		require.Equal(t, false, failedOver["protected"])
+		require.Regexp(t, `^\d+(\.\d+)?m?s$`, failedOver["elapsed"])
+	})
+}
+
+func TestStatusThroughAnIncident(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b := openN(t, 2)
+		b.stores[1].fail(driver.Unavailable)
+		b.start(t, "w")
+		o := b.Status()
+		require.False(t, o.Protected)
+		require.Equal(t, chain.Serves, o.Condition)
+		require.Equal(t, chain.LinkActive, o.Links[0].State)
+		require.Contains(t, []chain.LinkState{chain.LinkOutOfStep, chain.LinkIsDown}, o.Links[1].State)
+		require.Contains(t, o.Links[1].Evidence.Text, "unavailable")
+		require.Contains(t, codesOf(o), "standby_dropped")
+
+		b.stores[0].fail(driver.Unavailable, "commit")
+		done := make(chan driver.Record, 1)
+		b.startAsync(t, "v", done)
+		synctest.Wait()
+		o = b.Status()
+		require.Equal(t, chain.Fails, o.Condition)
+		require.Len(t, o.Incidents, 1)
+		i := o.Incidents[0]
+		require.Equal(t, "mutations", i.Of)
+		require.Equal(t, 1, i.Attempts)
+		require.Equal(t, 3, i.Rounds)
+		require.Equal(t, "unavailable", i.Last.Class)
+		require.InDelta(t, 10*time.Second, time.Duration(i.Left), float64(time.Second))
+		require.Equal(t, 1, o.InFlight)
+		time.Sleep(20 * time.Second) //nolint:forbidigo // the clock of the bubble
+		o = b.Status()
+		require.Equal(t, chain.Down, o.Condition)
+		require.Contains(t, codesOf(o), "all_down")
+		require.Equal(t, chain.LinkIsDown, o.Links[1].State)
+
+		b.stores[0].fail(nil)
+		<-done
+		synctest.Wait()
+		require.Equal(t, chain.Serves, b.Status().Condition)
+	})
+}
+
+func TestStatusKeepsTheLatestTransitions(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b := openN(t, 1)
+		for i := range 120 {
+			b.Freeze(fmt.Sprint(i))
+		}
+		all := b.Status().Transitions
+		require.Len(t, all, 100)
+		require.Equal(t, map[string]any{"reason": "20"}, all[0].Details)
+		require.Contains(t, all[99].String(), ` frozen {"reason":"119"}`)
+	})
+}
+
+func TestCodes(t *testing.T) {
+	t.Parallel()
+	for want, e := range map[string]chain.Event{"failed_over": chain.FailedOver{}, "all_down": chain.AllDown{}, "frozen": chain.Frozen{},
+		"effect_unresolved": chain.EffectUnresolved{}} {
+		require.Equal(t, want, chain.Code(e))
+	}
+}
+
+func TestDryRun(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b := openN(t, 4)
+		f := b.DryRun(t.Context())
+		require.Equal(t, "a", f.Active)
+		require.Equal(t, "b", f.Target)
+		require.True(t, f.Protected)
+		require.False(t, f.Waits)
+		require.Equal(t, []chain.Candidate{{Name: "b", Fit: true}, {Name: "c", Fit: true}, {Name: "d", Fit: true}}, f.Links)
+
+		b.stores[1].fail(errTest, "merge")
+		b.start(t, "w") // b is dropped
+		b.stores[2].fail(driver.Unavailable, "epoch")
+		f = b.DryRun(t.Context())
+		require.Equal(t, "d", f.Target)
+		require.False(t, f.Protected)
+		require.False(t, f.Links[0].Fit)
+		require.Contains(t, f.Links[0].Why, "out of step")
+		require.Contains(t, f.Links[1].Why, "c: read epoch: unavailable")
+		require.NoError(t, b.SetPolicy(chain.Policy{MinInSync: 1}))
+		require.True(t, b.DryRun(t.Context()).Waits)
+
+		b.stores[3].freeze()
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		began := time.Now()
+		f = b.DryRun(ctx)
+		require.LessOrEqual(t, time.Since(began), time.Second)
+		require.Empty(t, f.Target)
+		require.False(t, f.Waits)
+		require.Equal(t, "a", b.Status().Epoch.Active, "nothing has changed")
+	})
+}
+
+// What a dry run foretells is what happens.
+func TestDryRunForetells(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b := openN(t, 3)
+		b.stores[1].fail(driver.Unavailable, "epoch", "advance", "merge")
+		f := b.DryRun(t.Context())
+		b.stores[0].fail(driver.Unavailable)
+		b.start(t, "w")
+		o := b.Status()
+		require.Equal(t, f.Target, o.Epoch.Active)
+		require.Equal(t, f.Protected, o.Protected)
+	})
+}
+
+func TestFreezeHoldsAFailoverBack(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b := openN(t, 2)
+		b.Freeze("upgrade of a")
+		require.Equal(t, "upgrade of a", b.Status().Frozen.Reason)
+		require.Equal(t, "upgrade of a", b.DryRun(t.Context()).Frozen)
+		b.stores[0].fail(driver.Unavailable)
+		done := make(chan driver.Record, 1)
+		b.startAsync(t, "w", done)
+		time.Sleep(time.Minute) //nolint:forbidigo // the clock of the bubble
+		o := b.Status()
+		require.Equal(t, "a", o.Epoch.Active)
+		require.Equal(t, chain.Down, o.Condition)
+		require.Equal(t, 1, b.logs.FilterMessageSnippet("frozen: no failover, callers wait").Len())
+		require.Empty(t, done)
+		b.stores[0].fail(nil)
+		<-done
+		require.Equal(t, chain.Serves, b.Status().Condition)
+
+		b.stores[0].fail(driver.Unavailable)
+		b.startAsync(t, "v", done)
+		time.Sleep(time.Minute) //nolint:forbidigo // the clock of the bubble
+		require.Empty(t, done)
+		b.Thaw()
+		<-done
+		o = b.Status()
+		require.Equal(t, "b", o.Epoch.Active)
+		require.Nil(t, o.Frozen)
+		require.Len(t, eventsOf[chain.Thawed](b), 1)
+		b.Thaw()
+		synctest.Wait()
+		require.Len(t, eventsOf[chain.Thawed](b), 1, "it was not frozen")
+	})
+}
+
+// An idle host must not fail over either: status checks see the failure.
+func TestFreezeHoldsStatusChecksBack(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b := openN(t, 2)
+		b.Freeze("upgrade of a")
+		b.stores[0].freeze()
+		time.Sleep(time.Minute) //nolint:forbidigo // the clock of the bubble
+		require.Equal(t, "a", b.Status().Epoch.Active)
+		b.Thaw()
+		time.Sleep(20 * time.Second) //nolint:forbidigo // the clock of the bubble
+		require.Equal(t, "b", b.Status().Epoch.Active)
+	})
+}
