@@ -198,7 +198,8 @@ func (h *health) incidents(p *Policy) []IncidentStatus {
 		rounds int
 	}{{"reads", &h.reads, p.Retries}, {"mutations", &h.mutating, p.Retries}, {"checks", &h.checks, p.Check.Fall - 1}} {
 		i := one.i
-		if !i.open() || !i.spent && time.Since(i.latest) > p.Timeout {
+		over := i == &h.checks && h.served.After(i.latest) // calls know better
+		if !i.open() || over || !i.spent && time.Since(i.latest) > p.Timeout {
 			continue
 		}
 		left := time.Until(i.began.Add(p.Timeout))
