@@ -5,6 +5,7 @@ package eventstore_test
 import (
 	"bytes"
 	"fmt"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -74,6 +75,61 @@ func BenchmarkCommit(b *testing.B) {
 		}
 		return resp.Verdicts[batchSize-1].Err
 	})
+	reportBytes(b, s)
+}
+
+// reportBytes reports what was appended for each transition, data and metadata.
+func reportBytes(b *testing.B, s store) {
+	b.Helper()
+	for detail, unit := range map[string]string{"bytes_per_transition": "B/transition", "other_bytes_per_transition": "other-B/transition"} {
+		n, err := strconv.ParseFloat(s.probe().Details[detail], 64)
+		require.NoError(b, err)
+		b.ReportMetric(n, unit)
+	}
+}
+
+// BenchmarkLife takes workflows through their lives: start, claim, four save points
+// with a state of 100 bytes each, and the end.
+func BenchmarkLife(b *testing.B) {
+	s := open(b, calm(start(b, devserver.Options{}).Addresses()...)).ready()
+	const saves = 4
+	state := append(append([]byte(`{"archive":"`), bytes.Repeat([]byte("a"), 86)...), `"}`...)
+	later := time.Now().Add(time.Hour)
+	commit := func(records []driver.Record, next func(driver.Stamp, driver.Record) (driver.Transition, error)) error {
+		ts := make([]driver.Transition, len(records))
+		for i, r := range records {
+			var err error
+			if ts[i], err = next(driver.Stamp{Token: driver.NewToken(), Now: time.Now(), Lease: r.Lease.Token}, r); err != nil {
+				return err
+			}
+			records[i] = ts[i].Record
+		}
+		resp, err := s.Commit(b.Context(), driver.CommitRequest{Transitions: ts})
+		if err != nil {
+			return err
+		}
+		return resp.Verdicts[0].Err
+	}
+	parallel(b, inFlight, batchSize*(saves+3), func(i int) error {
+		if _, err := s.Commit(b.Context(), driver.CommitRequest{Transitions: starts(b, fmt.Sprint("l-", i), batchSize)}); err != nil {
+			return err
+		}
+		claimed, err := s.Claim(b.Context(), driver.ClaimRequest{Owner: "host-1/4711", Token: driver.NewToken(), Kinds: []string{"call"}, Limit: batchSize, Lease: time.Hour})
+		for save := range saves {
+			if err == nil {
+				err = commit(claimed.Records, func(s driver.Stamp, r driver.Record) (driver.Transition, error) {
+					return driver.Save(s, r, fmt.Sprint("step-", save), state, later)
+				})
+			}
+		}
+		if err != nil {
+			return err
+		}
+		return commit(claimed.Records, func(s driver.Stamp, r driver.Record) (driver.Transition, error) {
+			return driver.Succeed(s, r, nil, later)
+		})
+	})
+	reportBytes(b, s)
 }
 
 // BenchmarkBareAppend appends the very events of BenchmarkCommit with the official

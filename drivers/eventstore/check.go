@@ -29,8 +29,9 @@ func (l *log) Check(ctx context.Context) (driver.ProbeResponse, error) {
 		return resp, err
 	}
 	resp.Details["events"] = strconv.FormatUint(uint64(end-first), 10)
-	if events := l.appended.events.Load(); events > 0 {
-		resp.Details["bytes_per_event"] = strconv.FormatUint(l.appended.bytes.Load()/events, 10)
+	if n := l.appended.transitions.Load(); n > 0 {
+		resp.Details["bytes_per_transition"] = strconv.FormatInt(l.appended.own.Load()/n, 10)
+		resp.Details["other_bytes_per_transition"] = strconv.FormatInt(l.appended.others.Load()/n, 10)
 	}
 	if n := l.strange.Load(); n > 0 {
 		resp.Warnings = append(resp.Warnings, driver.Problem{Code: "foreign-events",

@@ -130,27 +130,39 @@ func envelopeOf(e *journal.Event, enc *encoded) []byte {
 	return append(w.b, '}')
 }
 
-// messages makes what an append sends, and returns the bytes of data and metadata.
-// Each call gives the events other ids: EventStoreDB takes an id that it knows for
+// volume is what appends bring, in bytes of data and metadata.
+type volume struct {
+	transitions int // how many
+	own         int // bytes of the transitions
+	others      int // bytes of all else, such as compaction
+}
+
+// messages makes what an append sends, and returns how much it is. Each call gives the events other ids: EventStoreDB takes an id that it knows for
 // a repeat, refuses a mix of known and new ones, or never answers.
-func messages(events []journal.Event) ([]frame, int, error) {
+func messages(events []journal.Event) ([]frame, volume, error) {
 	ids := newIDs(len(events))
 	frames := make([]frame, len(events))
-	size := 0
+	var v volume
 	for i := range events {
 		e := &events[i]
 		enc, ok := e.Encoded.(*encoded)
 		if !ok {
 			var err error
 			if enc, err = encode(e); err != nil {
-				return nil, 0, err
+				return nil, v, err
 			}
 		}
 		envelope := envelopeOf(e, enc)
-		size += len(enc.data) + len(envelope)
+		size := len(enc.data) + len(envelope)
+		switch e.Kind {
+		case journal.Committed, journal.Claimed, journal.Merged:
+			v.transitions, v.own = v.transitions+1, v.own+size
+		default:
+			v.others += size
+		}
 		frames[i] = proposed(ids[i], enc.eventType, envelope, enc.data)
 	}
-	return frames, size, nil
+	return frames, v, nil
 }
 
 // newIDs returns random UUIDs, version 4.

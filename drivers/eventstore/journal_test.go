@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 	"sync"
 	"testing"
 	"time"
@@ -393,8 +394,12 @@ func TestProbeDescribesTheServer(t *testing.T) {
 	require.Equal(t, "leader", first.Role)
 	require.Equal(t, devserver.Version, first.Details["version"])
 	require.Equal(t, server.Addresses()[0], first.Details["node"])
-	require.NotEmpty(t, first.Details["bytes_per_event"])
-	_, err := uuid.Parse(first.Generation)
+	created, started := newOperator(t, server.URL()).events(journalStream)[0], newOperator(t, server.URL()).events(journalStream)[1]
+	require.Equal(t, strconv.Itoa(len(started.Data)+len(started.UserMetadata)), first.Details["bytes_per_transition"])
+	others, err := strconv.Atoi(first.Details["other_bytes_per_transition"])
+	require.NoError(t, err)
+	require.GreaterOrEqual(t, others, len(created.Data)+len(created.UserMetadata))
+	_, err = uuid.Parse(first.Generation)
 	require.NoError(t, err)
 	require.Equal(t, first.Generation, s.probe().Generation)
 	require.Equal(t, int64(1), first.Records)

@@ -23,10 +23,10 @@ type log struct {
 	mu       sync.Mutex
 	follower *follower // the subscription that is open
 
-	next     atomic.Uint64 // what is to come next in the subscription, or in the next one
-	first    atomic.Uint64 // of the stream, as last heard
-	strange  atomic.Uint64 // events met that this driver did not write
-	appended struct{ events, bytes atomic.Uint64 }
+	next     atomic.Uint64                                   // what is to come next in the subscription, or in the next one
+	first    atomic.Uint64                                   // of the stream, as last heard
+	strange  atomic.Uint64                                   // events met that this driver did not write
+	appended struct{ transitions, own, others atomic.Int64 } // as in volume
 }
 
 var _ journal.Log = (*log)(nil)
@@ -54,7 +54,7 @@ func (l *log) Size(e *journal.Event) (int, error) {
 
 // Append implements [journal.Log].
 func (l *log) Append(ctx context.Context, events []journal.Event) error {
-	requests, size, err := messages(events)
+	requests, v, err := messages(events)
 	if err != nil {
 		return err
 	}
@@ -65,8 +65,9 @@ func (l *log) Append(ctx context.Context, events []journal.Event) error {
 		}
 		return err
 	}
-	l.appended.events.Add(uint64(len(events)))
-	l.appended.bytes.Add(uint64(size))
+	l.appended.transitions.Add(int64(v.transitions))
+	l.appended.own.Add(int64(v.own))
+	l.appended.others.Add(int64(v.others))
 	return nil
 }
 
