@@ -72,10 +72,9 @@ func (r *replica) admit(pos Position, e *Event, rec *driver.Record, slot uint32,
 	if !store || stored != nil {
 		return store, err
 	}
-	if !r.decidable(e) {
-		return false, errUndecided
+	if err = r.revived(pos, e, rec.ID); err == nil && !r.decidable(e) {
+		err = errUndecided
 	}
-	err = r.revived(pos, e, rec.ID)
 	return err == nil, err
 }
 
@@ -113,10 +112,10 @@ func (r *replica) repeat(pos Position, e *Event) driver.Verdict {
 	switch {
 	case err != nil:
 		return driver.Verdict{Err: err}
-	case !r.ready || !r.decidable(e):
-		return driver.Verdict{Err: errUndecided}
 	case r.stale(pos, e):
 		return driver.Verdict{Err: errStale}
+	case !r.ready || !r.decidable(e):
+		return driver.Verdict{Err: errUndecided}
 	}
 	known := min(e.Origin.After, r.checkpoint)
 	slot, stored := r.table.get(rec.ID)

@@ -113,6 +113,14 @@ func (h *history) replica(from Position) *replica {
 	return r
 }
 
+// stored returns the record of a replica that started at a position.
+func (h *history) stored(from Position, id string) driver.Record {
+	h.t.Helper()
+	slot, r := h.replica(from).table.get(id)
+	require.NotEqual(h.t, noSlot, slot)
+	return r
+}
+
 // compact truncates the log before a position after repeating what has to be, and
 // requires that all replicas which start there or before end alike.
 func (h *history) compact(before Position) {
@@ -174,6 +182,34 @@ func TestClaimTokensAreKnownBeforeTheCheckpoint(t *testing.T) {
 	h.compact(10)
 }
 
+func TestClaimThatALateReplicaTakesForTheFirstOfItsToken(t *testing.T) {
+	t.Parallel()
+	h := newHistory(t, 20)
+	a := h.start(1, "a", 1)
+	b := h.start(2, "b", 2)
+	h.claim(3, b, 9, time.Second)
+	h.at(5).checkpoint(5, testTime)
+	h.compacted(a)
+	h.claim(3, a, 9, time.Second)
+	require.Equal(t, driver.Ready, h.stored(0, "a").Status)
+	require.Equal(t, driver.Leased, h.stored(5, "a").Status)
+	h.at(26).compact(5)
+}
+
+func TestMergeThatALateReplicaDoesNotKnowToBeOfAnEarlierRecord(t *testing.T) {
+	t.Parallel()
+	h := newHistory(t, 20)
+	h.start(1, "a", 1)
+	h.at(3).append(3, Event{Kind: Expired, Data: []byte("a")})
+	h.checkpoint(4, testTime)
+	a := h.start(5, "a", 2)
+	a.Revision, a.Token = 7, numbered(3)
+	h.append(3, Event{Kind: Merged, Data: driver.AppendRecord(nil, &a)})
+	require.EqualValues(t, 1, h.stored(0, "a").Revision)
+	require.EqualValues(t, 7, h.stored(4, "a").Revision)
+	h.at(25).compact(4)
+}
+
 func TestMergeAfterAnExpiryThatCameToNothing(t *testing.T) {
 	t.Parallel()
 	h := newHistory(t, 10)
@@ -221,6 +257,20 @@ func TestEventWhoseAuthorKnewMoreThanThereIsDoesNotCount(t *testing.T) {
 	require.Equal(t, a.Token, stored.Token)
 	slot, _ := r.table.get("b")
 	require.Equal(t, noSlot, slot)
+}
+
+func TestVerdictOnWhatStoodBeforeTheStartIsThatOfAll(t *testing.T) {
+	t.Parallel()
+	h := newHistory(t, 5)
+	h.at(3).checkpoint(3, testTime)
+	h.at(9).compact(3)
+	for from := range Position(4) {
+		r := h.replica(from)
+		after := *h
+		after.start(2, "a", 1)
+		v := r.apply(h.next(), &after.events[h.next()])
+		require.Equal(t, errStale, v.Err, "by the replica that began at %d", from)
+	}
 }
 
 // movedLog is truncated between the first look at its bounds and what follows. It

@@ -149,10 +149,10 @@ func (r *replica) check(pos Position, e *Event) driver.Verdict {
 	switch {
 	case err != nil:
 		return driver.Verdict{Err: err}
-	case !r.decidable(e):
-		return driver.Verdict{Err: errUndecided}
 	case r.stale(pos, e) || r.touch > e.Origin.After:
 		return driver.Verdict{Err: errStale}
+	case !r.decidable(e):
+		return driver.Verdict{Err: errUndecided}
 	}
 	r.incarnation, r.epoch, r.ready = c.Incarnation, c.Epoch, true
 	r.checkpoint = max(r.checkpoint, e.Origin.After)

@@ -115,10 +115,10 @@ func (r *replica) keepClaims(pos Position, e *Event) driver.Verdict {
 	switch {
 	case err != nil:
 		return driver.Verdict{Err: err}
-	case !r.ready || !r.decidable(e):
-		return driver.Verdict{Err: errUndecided}
 	case r.stale(pos, e) || r.forgot > e.Origin.After:
 		return driver.Verdict{Err: errStale}
+	case !r.ready: // one that is has seen a checkpoint, so the author knew all before its start
+		return driver.Verdict{Err: errUndecided}
 	}
 	for _, k := range kept.Claims {
 		c, ok := r.claims[k.Token]
