@@ -182,9 +182,9 @@ func (p *passage) pass(ctx context.Context, g driver.Guard, by admission) error 
 		stale := map[string]bool{} // ids of which a transition is sent once more, and so those that follow it
 		for i, v := range verdicts {
 			isStale := v.Err == errStale //nolint:errorlint // it is never wrapped
-			if isStale || len(stale) > 0 && stale[decoded(p.events[i].Data).ID] {
-				stale[decoded(p.events[i].Data).ID] = true
-				p.events[again], p.where[again] = p.events[i], p.where[i]
+			if isStale || stale[p.ids[i]] {
+				stale[p.ids[i]] = true
+				p.events[again], p.where[again], p.ids[again] = p.events[i], p.where[i], p.ids[i]
 				again++
 				continue
 			}

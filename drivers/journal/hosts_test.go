@@ -241,30 +241,3 @@ func (l *slowLog) Follow(ctx context.Context, from Place, emit func(Position, []
 		}
 	})
 }
-
-// TestBatchOnAnIdThatJustExpiredKeepsItsOrder sends a first and a second revision
-// while the record that had the id before leaves unseen.
-func TestBatchOnAnIdThatJustExpiredKeepsItsOrder(t *testing.T) {
-	t.Parallel()
-	l := newFaultyLog()
-	m := ready(t, l)
-	tr := started(t, "a")
-	require.NoError(t, commitOne(t.Context(), m, tr))
-	expiry := Event{Kind: Expired, Data: []byte("a"), Origin: &Origin{Batch: &Batch{ID: driver.NewToken()}, After: Position(l.length())}}
-	var once sync.Once
-	l.change(func() {
-		l.before = func() error {
-			once.Do(func() { l.change(func() { l.events = append(l.events, expiry) }) })
-			return nil
-		}
-	})
-	first := started(t, "a")
-	second, err := driver.Cancel(driver.Stamp{Token: driver.NewToken(), Now: time.Now()}, first.Record, "", time.Time{})
-	require.NoError(t, err)
-	resp, err := m.Commit(t.Context(), driver.CommitRequest{Transitions: []driver.Transition{first, second}})
-	require.NoError(t, err)
-	for _, v := range resp.Verdicts {
-		require.NoError(t, v.Err)
-		require.True(t, v.Applied)
-	}
-}
