@@ -60,6 +60,10 @@ type Config struct {
 	// CallTimeout bounds a call to a server that gives signs of life. Default: 10s.
 	CallTimeout driver.Duration `json:"call_timeout"`
 
+	// pings is how connections are checked that nothing passes over; see
+	// fromSettings.
+	pings pings
+
 	// MaxRecords is how many records the store takes before it answers Full; 0: as
 	// many as fit into the memory of the driver.
 	MaxRecords int `json:"max_records"`
@@ -82,6 +86,10 @@ type TLS struct {
 	// connection string only.
 	unverified bool
 }
+
+// pings is how often an idle connection is checked, and how long the answer may
+// take. Below zero: not at all; zero: 10 seconds, and twice the response timeout.
+type pings struct{ every, within time.Duration }
 
 // DefaultConfig returns the configuration that an empty section means.
 func DefaultConfig() Config {

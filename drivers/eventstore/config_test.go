@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/EventStore/EventStore-Client-Go/v4/esdb"
 	"github.com/stretchr/testify/require"
 
 	"github.com/understudy-dev/understudy/driver"
@@ -31,6 +32,45 @@ func TestConfigTakesAConnectionStringApart(t *testing.T) {
 	require.Nil(t, c.TLS)
 }
 
+// TestConnectionStringsMeanWhatTheyMeanElsewhere compares with the official client,
+// which reads the file of the authorities at once and has no IPv6 addresses.
+func TestConnectionStringsMeanWhatTheyMeanElsewhere(t *testing.T) {
+	t.Parallel()
+	for _, text := range []string{
+		"esdb://localhost",
+		"esdb://localhost:1234?tls=false",
+		"esdb://localhost?TLS=False",
+		"esdb://es-1.example.org/",
+		"esdb://admin:changeit@es-1.example.org:2113?tls=true",
+		"esdb://us%40er:p%3Aw%2F%25+%2C@es-1.example.org",
+		"esdb://u:p@es-1.example.org,es-2.example.org:2114,es-3.example.org?tls=true",
+		"esdb+discover://u:p@es.example.org",
+		"esdb+discover://u:p@es-1.example.org:1,es-2.example.org:2?nodePreference=leader",
+		"esdb://es-1.example.org?tlsVerifyCert=true",
+		"esdb://es-1.example.org?userCertFile=%2Fc+d.pem&userKeyFile=/k.pem",
+		"esdb://localhost:2113?tls=false&keepAliveTimeout=10000&keepAliveInterval=-1",
+	} {
+		want, err := esdb.ParseConnectionString(text)
+		require.NoError(t, err, text)
+		got, err := eventstore.ParseConfig(settings{"connection_string": text}.json(t))
+		require.NoError(t, err, text)
+		hosts := []string{want.Address}
+		if want.GossipSeeds != nil {
+			hosts = nil
+		}
+		for _, seed := range want.GossipSeeds {
+			hosts = append(hosts, seed.String())
+		}
+		require.Equal(t, hosts, got.Hosts, text)
+		require.Equal(t, want.DnsDiscover, got.Discover, text)
+		require.Equal(t, []string{want.Username, want.Password}, []string{got.Username, got.Password.Reveal()}, text)
+		require.Equal(t, want.DisableTLS, got.TLS == nil, text)
+		if got.TLS != nil {
+			require.Equal(t, []string{want.UserCertFile, want.UserKeyFile}, []string{got.TLS.Certificate, got.TLS.Key}, text)
+		}
+	}
+}
+
 func TestConfigAccepts(t *testing.T) {
 	t.Parallel()
 	for _, section := range []string{
@@ -42,6 +82,7 @@ func TestConfigAccepts(t *testing.T) {
 		`{"connection_string": "esdb://a.example.org?tls=false", "insecure": true}`,
 		`{"connection_string": "esdb://a.example.org?tlsVerifyCert=false", "insecure": true}`,
 		`{"connection_string": "esdb://a.example.org/"}`,
+		`{"connection_string": "esdb://localhost:2113?tls=false&keepAliveTimeout=10000&keepAliveInterval=10000"}`,
 		`{"append_bytes": 524288, "append_events": 1, "appends_in_flight": 32, "connect_timeout": "2s", "response_timeout": "3s", "call_timeout": "1m", "max_records": 5, "feed": 10}`,
 	} {
 		require.NoError(t, eventstore.Driver().Validate(json.RawMessage(section)), section)
@@ -84,7 +125,9 @@ func TestConfigRefusesEachWithItsOwnMessage(t *testing.T) {
 		`{"connection_string": "esdb://u:p@localhost?tls=false"}`:                               "credentials without tls",
 		`{"connection_string": "esdb://localhost?tls=maybe"}`:                                   "tls: want true or false",
 		`{"connection_string": "esdb://localhost?colour=red"}`:                                  `unknown setting "colour"`,
-		`{"connection_string": "esdb://localhost?keepAliveInterval=5000"}`:                      "keepAliveInterval has no meaning here",
+		`{"connection_string": "esdb://localhost?keepAliveInterval=soon"}`:                      "keepAliveInterval: want milliseconds, or -1 for never",
+		`{"connection_string": "esdb://localhost?keepAliveTimeout=0"}`:                          "keepAliveTimeout: want milliseconds",
+		`{"connection_string": "esdb://localhost?gossipTimeout=5"}`:                             "gossipTimeout has no meaning here",
 		`{"connection_string": "esdb://localhost?nodePreference=follower"}`:                     "always kept with the leader",
 		`{"connection_string": "esdb://localhost?tlsVerifyCert=false"}`:                         "lets anybody pose as the server",
 		`{"connection_string": "esdb://localhost?tls=false&tlsCAFile=/c"}`:                      "tls=false together with other settings",

@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/understudy-dev/understudy/driver"
 )
@@ -76,10 +77,14 @@ func (c *Config) fromSettings(query string) error {
 			if !strings.EqualFold(value, "leader") {
 				faults = append(faults, fmt.Errorf("connection_string: nodePreference %q: the journal is always kept with the leader, so leave it out", value))
 			}
-		case "gossiptimeout", "discoveryinterval", "maxdiscoverattempts", "keepaliveinterval", "keepalivetimeout", "defaultdeadline":
+		case "keepaliveinterval":
+			faults = append(faults, milliseconds(key, value, &c.pings.every))
+		case "keepalivetimeout":
+			faults = append(faults, milliseconds(key, value, &c.pings.within))
+		case "gossiptimeout", "discoveryinterval", "maxdiscoverattempts", "defaultdeadline":
 			faults = append(faults, fmt.Errorf("connection_string: %s has no meaning here: leave it out and use connect_timeout, response_timeout and call_timeout", key))
 		default:
-			faults = append(faults, fmt.Errorf("connection_string: unknown setting %q: want tls, tlsVerifyCert, tlsCAFile, userCertFile or userKeyFile", key))
+			faults = append(faults, fmt.Errorf("connection_string: unknown setting %q: want tls, tlsVerifyCert, tlsCAFile, userCertFile, userKeyFile, keepAliveInterval or keepAliveTimeout", key))
 		}
 		if err != nil {
 			faults = append(faults, fmt.Errorf("connection_string: %s: want true or false", key))
@@ -92,6 +97,16 @@ func (c *Config) fromSettings(query string) error {
 		faults = append(faults, errors.New("connection_string: tls=false together with other settings of TLS"))
 	}
 	return errors.Join(faults...)
+}
+
+// milliseconds reads a time, -1 for never.
+func milliseconds(key, value string, to *time.Duration) error {
+	n, err := strconv.ParseInt(value, 10, 32)
+	if err != nil || n < -1 || n == 0 {
+		return fmt.Errorf("connection_string: %s: want milliseconds, or -1 for never", key)
+	}
+	*to = time.Duration(n) * time.Millisecond
+	return nil
 }
 
 // withPort returns host:port, adding the default port.

@@ -3,11 +3,13 @@
 package eventstore
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/base64"
 	"fmt"
+	"math"
 	"net"
 	"os"
 	"strings"
@@ -22,8 +24,7 @@ import (
 	"github.com/understudy-dev/understudy/driver"
 )
 
-// What a connection is made with. Keepalive notices a server that vanished while
-// nothing but the subscription is open; gRPC allows no shorter interval.
+// What a connection is made with.
 const (
 	firstRetry     = 20 * time.Millisecond
 	lastRetry      = 200 * time.Millisecond
@@ -61,6 +62,16 @@ func (c *Config) dial(address string) (*grpc.ClientConn, error) {
 	if err != nil {
 		return nil, err
 	}
+	// Notices a server that vanished while nothing but the subscription is open; gRPC
+	// does not do so more often than every 10 seconds.
+	keep := keepalive.ClientParameters{
+		Time:                cmp.Or(c.pings.every, keepaliveEvery),
+		Timeout:             cmp.Or(c.pings.within, 2*time.Duration(c.ResponseTimeout)),
+		PermitWithoutStream: true,
+	}
+	if keep.Time < 0 || keep.Timeout < 0 {
+		keep = keepalive.ClientParameters{Time: math.MaxInt64} // never
+	}
 	// The dialer looks the name up at each attempt, so that changes in DNS are seen.
 	conn, err := grpc.NewClient("passthrough:///"+address,
 		grpc.WithTransportCredentials(transport),
@@ -69,9 +80,7 @@ func (c *Config) dial(address string) (*grpc.ClientConn, error) {
 			Backoff:           backoff.Config{BaseDelay: firstRetry, Multiplier: 1.6, Jitter: 0.2, MaxDelay: lastRetry},
 			MinConnectTimeout: time.Duration(c.ConnectTimeout),
 		}),
-		grpc.WithKeepaliveParams(keepalive.ClientParameters{
-			Time: keepaliveEvery, Timeout: 2 * time.Duration(c.ResponseTimeout), PermitWithoutStream: true,
-		}),
+		grpc.WithKeepaliveParams(keep),
 		grpc.WithInitialWindowSize(streamWindow),
 		grpc.WithInitialConnWindowSize(connWindow),
 		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxMessage)),

@@ -99,7 +99,7 @@ func (o operator) remove(chain string) {
 	}
 }
 
-func TestGivenServer(t *testing.T) { //nolint:paralleltest // sets the environment
+func TestGivenServer(t *testing.T) {
 	for name, c := range map[string]struct{ url, ca, want string }{
 		"plain":         {"esdb://localhost:2113?tls=false", "", "esdb://localhost:2113?tls=false"},
 		"with CA":       {"esdb://u:p@es-1:2113", "/ca files/a&b.pem", "esdb://u:p@es-1:2113?tlsCAFile=%2Fca+files%2Fa%26b.pem"},

@@ -5,7 +5,9 @@ package eventstore_test
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -124,6 +126,10 @@ func frozen(t testing.TB, s settings) contracttest.Harness {
 		return proxies[chain]
 	}
 	through := func(p *proxy) settings {
+		if config.TLS != nil && config.Insecure { // the certificate is not checked, which only such a string can say
+			login := url.UserPassword(config.Username, config.Password.Reveal())
+			return settings{"connection_string": fmt.Sprintf("esdb://%s@%s?tlsVerifyCert=false", login, p.address()), "insecure": true, "feed": feedLength}
+		}
 		s := settings{"hosts": []string{p.address()}, "feed": feedLength, "username": config.Username, "password": config.Password.Reveal(), "insecure": config.Insecure}
 		if config.TLS != nil {
 			host, _, err := net.SplitHostPort(leader)
