@@ -59,7 +59,8 @@ type Chain struct {
 //
 // Errors: driver.Invalid for a wrong configuration, a plugin that cannot be
 // used, or a link less protected than the first one (see Config.AllowWeaker);
-// driver.Unavailable if no epoch could be found or made.
+// driver.Unavailable if no epoch could be found or made, or a driver did not even
+// say what it is within Policy.Timeout.
 func Open(ctx context.Context, config Config, options ...Option) (*Chain, error) {
 	config = config.WithDefaults()
 	if err := config.validate(); err != nil {
@@ -79,10 +80,10 @@ func Open(ctx context.Context, config Config, options ...Option) (*Chain, error)
 	err := c.openLinks(ctx)
 	if err == nil {
 		err = c.findEpoch(ctx)
-	}
-	if err != nil && config.StartDegraded && driver.ClassOf(err) == driver.Unavailable && ctx.Err() == nil {
-		c.startDegraded(err)
-		err = nil
+		if config.StartDegraded && driver.ClassOf(err) == driver.Unavailable && ctx.Err() == nil {
+			c.startDegraded(err)
+			err = nil
+		}
 	}
 	if err != nil {
 		err = fmt.Errorf("open chain %q: %w", config.Name, err)
@@ -130,9 +131,7 @@ func (c *Chain) openLinks(ctx context.Context) error {
 			l.store, l.owned = store, true
 		}
 		c.links = append(c.links, l)
-		about, err := within(ctx, func(ctx context.Context) (driver.DescribeResponse, error) {
-			return l.store.Describe(ctx, driver.DescribeRequest{})
-		}, func(driver.DescribeResponse) {})
+		about, err := c.describe(ctx, l)
 		if err != nil {
 			return driver.In(err, l.name, "describe")
 		}
