@@ -32,6 +32,9 @@ type Started struct {
 // driver.Unavailable.
 func (c *Chain) StartBatch(ctx context.Context, workflows []Workflow) []Started {
 	started := make([]Started, len(workflows))
+	for i, w := range workflows {
+		started[i].Err = driver.In(refuseReserved(w.ID, w.Kind), c.config.Name, string(driver.VerbStart), w.ID)
+	}
 	var calls errgroup.Group // no call returns an error: each workflow has its own
 	calls.SetLimit(inFlight)
 	for low := 0; low < len(workflows); low += driver.MaxBatch {
@@ -46,12 +49,15 @@ func (c *Chain) StartBatch(ctx context.Context, workflows []Workflow) []Started 
 }
 
 // startAll starts the workflows together and puts what became of each into
-// started.
+// started. Those that have an error there already are left out.
 func (c *Chain) startAll(ctx context.Context, workflows []Workflow, started []Started) {
 	starts := make([]*start, 0, len(workflows))
 	items := make([]*item, 0, len(workflows))
 	for i, w := range workflows {
 		w.Input, w.Labels = bytes.Clone(w.Input), maps.Clone(w.Labels)
+		if started[i].Err != nil {
+			continue
+		}
 		s := &start{c: c, w: w, to: &started[i]}
 		if s.prepare(ctx) && s.enter() {
 			starts, items = append(starts, s), append(items, s.item)

@@ -55,12 +55,12 @@ func (l *link) note(sent time.Time, r driver.Receipt) {
 	}
 }
 
-// forget begins the marks anew, for a resync of a link whose data was lost or
-// does not count.
-func (l *link) forget() {
+// recall begins the marks anew, from those of the save point of a resync; nil for
+// a resync that begins.
+func (l *link) recall(marks driver.Marks) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.marks, l.since, l.anew = nil, time.Now(), true
+	l.marks, l.since, l.anew = marks, time.Now(), true
 }
 
 // joined makes l a link to trust again, since it has come into the in-sync set.

@@ -40,6 +40,7 @@ type Chain struct {
 	frozen   atomic.Pointer[Frozen]
 	told     atomic.Pointer[Frozen] // the freeze of which it was told that it holds a failover back
 	rises    chan struct{}          // holds one when a link has become fit to serve, or ceased to be
+	atStep   func(step string)      // nil but in tests: see passing
 
 	mu        sync.Mutex
 	closed    bool
@@ -99,6 +100,9 @@ func Open(ctx context.Context, config Config, options ...Option) (*Chain, error)
 	c.log.Info("chain open", zap.Stringer("epoch", v.epoch), zap.String("active", v.active.name))
 	for _, l := range c.links {
 		c.background(func() { c.watch(l) })
+	}
+	if len(c.links) > 1 {
+		c.background(c.repair)
 	}
 	if len(c.links) > 1 && len(v.standbys) == 0 && v.epoch.Number > 0 {
 		c.log.Error("running unprotected: no standby is in step", zap.Stringer("epoch", v.epoch))

@@ -5,7 +5,6 @@ package chain
 import (
 	"context"
 	"fmt"
-	"strings"
 	"sync"
 
 	"go.uber.org/zap"
@@ -157,10 +156,6 @@ func (c *Chain) settleOwed(ctx context.Context) error {
 // protected reports whether enough standbys are in step for anything to be
 // acknowledged.
 func (c *Chain) protected(v *view) bool { return len(v.standbys) >= c.policy().MinInSync }
-
-// reserved reports whether a kind is one that the chain itself uses. Its own
-// workflows bring standbys back, so they do not wait for standbys.
-func reserved(kind string) bool { return strings.HasPrefix(kind, "understudy.") }
 
 // park takes out of items those that have to wait for standbys, and queues them
 // again when there are enough. It returns the others.

@@ -252,7 +252,7 @@ func (w *watcher) list(ctx context.Context, v *view) error {
 
 // hides reports whether the watcher does not tell of a change.
 func (w *watcher) hides(ch Change) bool {
-	return isReserved(ch.Kind) ||
+	return reserved(ch.Kind) ||
 		len(w.filter.Kinds) > 0 && !slices.Contains(w.filter.Kinds, ch.Kind) ||
 		len(w.filter.Statuses) > 0 && !slices.Contains(w.filter.Statuses, ch.Status)
 }

@@ -130,9 +130,18 @@ func (c *Chain) Work(ctx context.Context, kind string, handler Handler, options 
 	if err != nil {
 		return err
 	}
-	if err := driver.ValidateKind(kind); err != nil {
+	err = driver.ValidateKind(kind)
+	if err == nil {
+		err = refuseReserved(kind)
+	}
+	if err != nil {
 		return driver.In(err, c.config.Name, "work")
 	}
+	return c.work(ctx, kind, handler, options)
+}
+
+// work is Work with valid options, also for the workflows of the chain itself.
+func (c *Chain) work(ctx context.Context, kind string, handler Handler, options WorkOptions) error {
 	hard, cancel := context.WithCancelCause(c.ctx)
 	defer cancel(nil)
 	p := &pool{c: c, kind: kind, handler: handler, options: options, hard: hard,

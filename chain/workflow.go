@@ -5,7 +5,6 @@ package chain
 import (
 	"context"
 	"errors"
-	"slices"
 	"strings"
 	"time"
 
@@ -37,6 +36,14 @@ func (c *Chain) stamp(lease driver.Token) driver.Stamp {
 // driver.Invalid, driver.TooLarge; driver.Unavailable and driver.Unknown when
 // ctx ended first.
 func (c *Chain) Start(ctx context.Context, w Workflow) (Record, error) {
+	if err := refuseReserved(w.ID, w.Kind); err != nil {
+		return Record{}, driver.In(err, c.config.Name, string(driver.VerbStart), w.ID)
+	}
+	return c.start(ctx, w)
+}
+
+// start is Start also for the workflows of the chain itself.
+func (c *Chain) start(ctx context.Context, w Workflow) (Record, error) {
 	var started [1]Started
 	c.startAll(ctx, []Workflow{w}, started[:])
 	return started[0].Record, started[0].Err
@@ -77,7 +84,11 @@ func (c *Chain) Get(ctx context.Context, id string) (Record, error) {
 
 // get is Get with what the chain keeps in the record.
 func (c *Chain) get(ctx context.Context, id string) (Record, error) {
-	if err := driver.ValidateID(id); err != nil {
+	err := driver.ValidateID(id)
+	if err == nil {
+		err = refuseReserved(id)
+	}
+	if err != nil {
 		return Record{}, driver.In(err, c.config.Name, "get", id)
 	}
 	records, _, err := onActive(ctx, c, opRead, "get", []string{id}, func(ctx context.Context, v *view) ([]driver.Record, error) {
@@ -133,7 +144,7 @@ func (c *Chain) List(ctx context.Context, f Filter) (Page, error) {
 	if err != nil {
 		return Page{}, driver.In(err, c.config.Name, "list")
 	}
-	page := Page{Records: slices.DeleteFunc(resp.Records, func(r Record) bool { return isReserved(r.Kind) })}
+	page := Page{Records: withoutReserved(resp.Records)}
 	for i := range page.Records {
 		page.Records[i] = shown(page.Records[i])
 	}

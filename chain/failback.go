@@ -1,0 +1,114 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package chain
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"math"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/understudy-dev/understudy/driver"
+)
+
+// failBack waits until l, a standby that stands before the active link, has been
+// healthy for the hold-down, and then makes it active. The hold-down applies to
+// this switch alone: a failover to l, or its way back into the set, never waits
+// for it.
+func (c *Chain) failBack(ctx context.Context, h *Handle, v *view, l *link, flaps int) ([]byte, error) {
+	since := h.snapshot().Created // when it had come into the set
+	if at, err := time.Parse(time.RFC3339Nano, string(h.State())); err == nil {
+		since = at
+	}
+	told := time.Duration(-1)
+	for {
+		cur, p := c.view.Load(), c.policy()
+		if cur.epoch.Number != v.epoch.Number || preferred(c.links, cur) != l {
+			return outdated, nil
+		}
+		hold := holdDown(p, flaps)
+		if told != hold && p.Failback == FailbackAuto {
+			told = hold
+			c.log.Info("hold-down before the failback", zap.String("link", l.name), zap.Duration("hold_down", hold), zap.Int("flaps", flaps))
+			c.events.emit(HoldDown{At: now(), Link: l.name, For: hold, Flaps: flaps})
+		}
+		at := v.active.clock.now()
+		if p.Failback != FailbackAuto || !l.healthy() {
+			if at.Sub(since) > saveEvery { // every steward after this one counts anew too
+				if err := h.Save(ctx, "hold", []byte(at.Format(time.RFC3339Nano))); err != nil {
+					return nil, err
+				}
+			}
+			since = at
+		}
+		left := since.Add(hold).Sub(at)
+		if left <= 0 && l.risen(p) {
+			break
+		}
+		if pause(ctx, v.ctx, min(max(left, p.Check.Interval/4), p.Check.Interval)); ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
+	}
+	c.passing(stepStable)
+	if err := c.switchTo(ctx, l); err != nil {
+		return nil, fmt.Errorf("fail back to %q: %w", l.name, err)
+	}
+	c.passing(stepSwitched)
+	return done, nil
+}
+
+// healthy reports whether the latest status check of l found nothing wrong.
+func (l *link) healthy() bool { return l.checked().Rises > 0 }
+
+// holdDown returns the hold-down after a number of failbacks in a row that did not
+// last.
+func holdDown(p *Policy, flaps int) time.Duration {
+	return time.Duration(min(math.Ldexp(float64(p.HoldDown), flaps), float64(p.MaxHoldDown)))
+}
+
+// flaps counts the failbacks in a row, up to now, to the named link that did not
+// last: after which it stood ready for another one before the longest hold-down
+// had passed. They stand in the store, so that every host, also one that has just
+// started, comes to the same.
+func (c *Chain) flaps(ctx context.Context, name string) (int, error) {
+	own, err := c.listOwn(ctx)
+	if err != nil {
+		return 0, err
+	}
+	var last duty
+	var switched time.Time
+	for i := range own {
+		var d duty
+		if json.Unmarshal(own[i].Input, &d) != nil || d.Do != doFailback || d.Link != name || string(own[i].Output) != string(done) {
+			continue
+		}
+		if own[i].Updated.After(switched) {
+			last, switched = d, own[i].Updated
+		}
+	}
+	if switched.IsZero() || c.view.Load().active.clock.now().Sub(switched) > c.policy().MaxHoldDown {
+		return 0, nil
+	}
+	return last.Flaps + 1, nil
+}
+
+// listOwn returns the workflows of the chain itself that have succeeded.
+func (c *Chain) listOwn(ctx context.Context) ([]driver.Record, error) {
+	var all []driver.Record
+	req := driver.ListRequest{Kinds: []string{stewardKind}, Statuses: []driver.Status{driver.Succeeded}, Limit: driver.MaxBatch}
+	for {
+		resp, _, err := onActive(ctx, c, opRead, "list", nil, func(ctx context.Context, v *view) (driver.ListResponse, error) {
+			return v.active.list(ctx, req)
+		})
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, resp.Records...)
+		if req.Cursor = resp.Next; req.Cursor == "" {
+			return all, nil
+		}
+	}
+}

@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package chain_test
+
+import (
+	"fmt"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/understudy-dev/understudy/chain"
+	"github.com/understudy-dev/understudy/driver"
+)
+
+// inStep waits until the named links are the in-sync set of the active link.
+func (b *bench) inStep(t *testing.T, active int, names ...string) driver.Epoch {
+	t.Helper()
+	var e driver.Epoch
+	within(t, 5*time.Minute, fmt.Sprintf("%q in step", names), func() bool {
+		e = b.stores[active].epoch(t)
+		return e.State == driver.Serving && fmt.Sprint(e.InSync) == fmt.Sprint(names)
+	})
+	return e
+}
+
+// within waits for a condition, on the clock of a bubble.
+func within(t *testing.T, limit time.Duration, what string, condition func() bool) {
+	t.Helper()
+	began := time.Now()
+	for !condition() {
+		require.Less(t, time.Since(began), limit, "waited for: %s", what)
+		time.Sleep(100 * time.Millisecond) //nolint:forbidigo // the clock of the bubble
+	}
+}
+
+// same checks that two stores hold the same records, those of stewards excepted.
+func same(t *testing.T, a, b *faulty) int {
+	t.Helper()
+	held := a.all(t)
+	require.Equal(t, held, b.all(t))
+	return len(held)
+}
+
+// all returns what the store itself holds, by id.
+func (f *faulty) all(t *testing.T) map[string]driver.Record {
+	t.Helper()
+	held := map[string]driver.Record{}
+	req := driver.ListRequest{Limit: driver.MaxBatch}
+	for {
+		page, err := f.Store.List(t.Context(), req)
+		require.NoError(t, err)
+		for _, r := range page.Records {
+			if r.Kind != chain.StewardKind {
+				held[r.ID] = r
+			}
+		}
+		if req.Cursor = page.Next; req.Cursor == "" {
+			return held
+		}
+	}
+}
+
+func TestDroppedStandbyComesBack(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b := openN(t, 2)
+		b.start(t, "before")
+		b.stores[1].fail(driver.Unavailable)
+		b.start(t, "meanwhile")
+		require.Empty(t, b.stores[0].epoch(t).InSync)
+		b.stores[1].fail(nil)
+		e := b.inStep(t, 0, "b")
+		require.Equal(t, "a", e.Active)
+		b.start(t, "after")
+		require.Equal(t, 3, same(t, b.stores[0], b.stores[1]))
+		synctest.Wait()
+		require.Len(t, eventsOf[chain.ResyncStarted](b), 1)
+		require.Equal(t, int64(1), eventsOf[chain.Resynced](b)[0].Copied)
+		require.Empty(t, eventsOf[chain.DivergenceFound](b))
+		require.Empty(t, eventsOf[chain.ResyncFailed](b))
+	})
+}
