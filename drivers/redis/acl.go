@@ -11,7 +11,7 @@ func ACL(prefix string) []string {
 		"~{" + prefix + ":*",
 		"+evalsha", "+eval", "+time", "+info", "+hello", "+ping", "+role", "+select", "+client|setname",
 		"+hget", "+hmget", "+hset", "+hdel", "+hlen",
-		"+zadd", "+zrem", "+zrangebylex", "+zrangebyscore",
+		"+zadd", "+zrem", "+zremrangebylex", "+zrangebylex", "+zrangebyscore",
 		"+xadd", "+xrange", "+xread", "+xtrim", "+xlen",
 		"+get", "+set", "+del", "+wait",
 		"+cluster|slots", "+cluster|shards", "+cluster|info", "+asking",

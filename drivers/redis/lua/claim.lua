@@ -49,7 +49,8 @@ for k = 10, #ARGV do
   for status = 1, 3 do
     local prefix = char(status) .. ARGV[k]
     -- A due time of 0 is never claimable.
-    local s = {low = '[' .. prefix .. '\0\0\0\0\0\0\1', high = '(' .. prefix .. '\1', skip = #prefix + 2}
+    local low = '[' .. prefix .. '\0\0\0\0\0\0\1'
+    local s = {first = low, low = low, high = '(' .. prefix .. '\1', skip = #prefix + 2, taken = {}}
     fill(s)
     head(s)
     if s.due then places[#places + 1] = s end
@@ -58,6 +59,7 @@ end
 
 expect(limit)
 local until_bytes = struct.pack('<I8', now + lease)
+local lease_end = string.reverse(sub(until_bytes, 1, 6))
 -- leased gives the kind and the successor of a stored value, with its suffix.
 local function leased(v, id)
   local kind = kind_id(v)
@@ -101,12 +103,14 @@ while true do
       local kind, new = leased(v, id)
       if less(wanted_epoch, sub(v, 11, 18)) or #new - 8 > largest then
         if next_due == 0 then next_due = due end
+        s.gaps = true
       elseif bytes + #new > most_bytes then
         if next_due == 0 then next_due = due end
         break
       else
         bytes = bytes + #new
-        taken[#taken + 1] = {'\2' .. kind .. '\0' .. string.reverse(sub(until_bytes, 1, 6)) .. id, v}
+        taken[#taken + 1] = '\2' .. kind .. '\0' .. lease_end .. id
+        s.taken[#s.taken + 1] = entry
         given[#given + 1], values[#values + 1] = id, new
       end
     end
@@ -116,8 +120,18 @@ while true do
 end
 local pieces = {}
 for i, t in ipairs(taken) do
-  put(given[i], values[i], t[1], t[2], READY)
-  pieces[i] = piece(values[i], t[1])
+  put(given[i], values[i], t, nil, READY)
+  pieces[i] = piece(values[i], t)
+end
+-- Their entries go, at one go if nothing was passed over: in a large index, to find
+-- the way to each is what costs. The new ones are not there yet.
+for _, s in ipairs(places) do
+  local n = #s.taken
+  if s.gaps and n > 0 then
+    call('ZREM', INDEX, unpack(s.taken))
+  elseif n > 0 then
+    call('ZREMRANGEBYLEX', INDEX, s.first, '[' .. s.taken[n])
+  end
 end
 flush(tonumber(ARGV[2]), table.concat(pieces))
 if #given > 0 and not repeated then call('SET', KEYS[6], cmsgpack.pack(given), 'PX', lease) end

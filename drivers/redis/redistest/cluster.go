@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -73,8 +74,9 @@ func (s *Server) busPort(t T) string {
 	return strings.Trim(strings.TrimPrefix(s.Do(t, "CONFIG", "GET", "cluster-port"), "map[cluster-port:"), "]")
 }
 
-// Await waits until all nodes find the Cluster whole and each running master has
-// its replica.
+// Await waits until all nodes find the Cluster whole, each running master has its
+// replica, and all agree who has which slots: before, a master would not be voted
+// for by those who have not heard of the last change.
 func (c *Cluster) Await(t T) {
 	t.Helper()
 	for _, n := range c.Nodes {
@@ -91,9 +93,27 @@ func (c *Cluster) Await(t T) {
 			if strings.Contains(replication, "master_link_status:down") {
 				return fmt.Errorf("%s: %s", n.Addr, replication)
 			}
+			if mine, first := view(nodes), view(c.Nodes[0].Do(t, "CLUSTER", "NODES")); mine != first {
+				return fmt.Errorf("%s sees %s, %s sees %s", n.Addr, mine, c.Nodes[0].Addr, first)
+			}
 			return nil
 		})
 	}
+}
+
+// view is what CLUSTER NODES tells of roles and slots, the same for all that agree.
+func view(nodes string) string {
+	var lines []string
+	for line := range strings.Lines(strings.TrimPrefix(nodes, "txt:")) { // so RESP3 marks text
+		fields := strings.Fields(line)
+		if len(fields) < 8 {
+			continue
+		}
+		id, flags, master, epoch := fields[0], strings.TrimPrefix(fields[2], "myself,"), fields[3], fields[6]
+		lines = append(lines, strings.Join(append([]string{id, flags, master, epoch}, fields[8:]...), " "))
+	}
+	slices.Sort(lines)
+	return strings.Join(lines, "; ")
 }
 
 // Owner returns the master of a key.
@@ -148,20 +168,27 @@ func (c *Cluster) Config(t T, changes map[string]any) json.RawMessage {
 	return c.Nodes[0].secure(t, map[string]any{"mode": "cluster", "addresses": addresses}, changes)
 }
 
-// TakeOver makes a replica in a Cluster the master, in agreement with its master.
-func (s *Server) TakeOver(t T) {
+// TakeOver makes a replica the master, in agreement with its master, and waits until
+// all nodes know.
+func (c *Cluster) TakeOver(t T, node int) {
 	t.Helper()
+	s := c.Nodes[node]
 	var asked time.Time
 	Eventually(t, "the replica has taken over", func() error {
 		if s.Info(t, "role") == "master" {
 			return nil
 		}
-		if time.Since(asked) > 6*time.Second { // the servers give up after 5 s
-			asked = time.Now()
-			s.Do(t, "CLUSTER", "FAILOVER")
+		if time.Since(asked) < 6*time.Second { // the servers give up after 5 s
+			return errors.New("it is still a replica")
 		}
-		return errors.New("it is still a replica")
+		_, err := s.TryDo(t, "CLUSTER", "FAILOVER")
+		if err == nil { // else the servers do not see each other for the moment
+			asked = time.Now()
+			err = errors.New("it has just been asked to")
+		}
+		return err
 	})
+	c.Await(t)
 }
 
 // MoveSlot moves the slot of a key, with all keys in it, to another master.
