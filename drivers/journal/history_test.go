@@ -194,6 +194,17 @@ func TestClaimThatALateReplicaTakesForTheFirstOfItsToken(t *testing.T) {
 	h.at(26).compact(5)
 }
 
+func TestClaimThatWasRefusedIsRefusedWhereItStandsTwice(t *testing.T) {
+	t.Parallel()
+	h := newHistory(t, 5)
+	a := h.start(1, "a", 1)
+	b := h.start(2, "b", 2)
+	h.claim(3, a, 9, time.Second)
+	h.claim(3, b, 9, time.Second)
+	h.events = append(h.events, h.events[h.next()-1])
+	require.Equal(t, driver.Ready, h.stored(0, "b").Status)
+}
+
 func TestMergeThatALateReplicaDoesNotKnowToBeOfAnEarlierRecord(t *testing.T) {
 	t.Parallel()
 	h := newHistory(t, 20)

@@ -32,7 +32,7 @@ type replica struct {
 	claims map[driver.Token]claim
 	forgot Position // all Checkpointed events, which forget claims, stand before
 	ghosts ghosts
-	tokens recent[driver.Token, driver.Token] // of Claimed events, with the batch of the last
+	tokens recent[driver.Token, use] // of Claimed events
 	feed   feed
 }
 

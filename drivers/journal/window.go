@@ -85,6 +85,12 @@ type claim struct {
 	known Position // as of an entry
 }
 
+// use is the last use of a claim's token.
+type use struct {
+	batch  driver.Token // of the last Claimed event
+	others Position     // after the last one of another batch
+}
+
 // claimant remembers the token of a Claimed event and decides whether the event may
 // count as far as that is concerned: only the first of several claims that did not
 // know of each other does.
@@ -94,7 +100,11 @@ func (r *replica) claimant(pos Position, e *Event, rec *driver.Record) error {
 	}
 	token, batch := rec.Lease.Token, e.Origin.Batch.ID
 	before := r.tokens.of[token]
-	r.tokens.note(token, pos+1, batch)
+	others := before.last
+	if before.what.batch == batch {
+		others = before.what.others
+	}
+	r.tokens.note(token, pos+1, use{batch, others})
 	c, ok := r.claims[token]
 	if !ok {
 		c.known = r.checkpoint
@@ -102,7 +112,7 @@ func (r *replica) claimant(pos Position, e *Event, rec *driver.Record) error {
 	}
 	c.until = max(c.until, rec.Due.UnixMilli())
 	r.claims[token] = c
-	if before.last > e.Origin.After && before.what != batch {
+	if others > e.Origin.After {
 		return errRepeated
 	}
 	return nil
