@@ -157,6 +157,29 @@ func TestAccessOfAnUnknownAuthority(t *testing.T) {
 	denied(t, open(t, s), "tls.certificate and tls.key")
 }
 
+// TestAppendLargerThanTheServerTakes: append_bytes is set higher than the server's
+// limit, which cuts appends while they are sent.
+func TestAppendLargerThanTheServerTakes(t *testing.T) {
+	t.Parallel()
+	s := calm(start(t, devserver.Options{}).Addresses()...)
+	s["append_bytes"] = 4 << 20
+	opened := open(t, s).ready()
+	var ts []driver.Transition
+	for i := range 12 {
+		ts = append(ts, newStart(t, fmt.Sprint("large-", i), make([]byte, 180<<10)))
+	}
+	for range 20 {
+		resp, err := opened.Commit(t.Context(), driver.CommitRequest{Transitions: ts})
+		if err == nil {
+			err = resp.Verdicts[0].Err
+		}
+		require.ErrorIs(t, err, driver.TooLarge)
+		require.ErrorContains(t, err, "set append_bytes to its MaxAppendSize")
+	}
+	require.Nil(t, opened.get("large-0"))
+	opened.put("small")
+}
+
 // TestAccessInPlainText: a server with TLS is not spoken to in plain text, and the
 // other way round.
 func TestAccessInPlainText(t *testing.T) {

@@ -53,9 +53,9 @@ func (l *log) Follow(caller context.Context, from journal.Place, emit func(at jo
 	if end < from.Next {
 		return lost("the journal stream %q ends at %d and was followed to %d", l.stream, end, from.Next)
 	}
-	if from.Next > 0 && first >= from.Next {
-		// A compaction keeps more than the last event. Only a follower that lags behind
-		// by that much may find its place gone, and what it knows is of no use then.
+	if from.Next > 0 && first == from.Next {
+		// So it looks after the stream was deleted and written again. A compaction keeps
+		// far more than that; what lags behind by so much finds a gap.
 		return lost("the journal stream %q begins at %d and was followed to %d: it was deleted or truncated", l.stream, first, from.Next)
 	}
 	if err := l.refuseRetention(caller, end); err != nil {

@@ -138,6 +138,53 @@ func TestOutageBeforeTheStart(t *testing.T) {
 	}
 }
 
+// TestOutageOfTheSearch: nobody answers who leads, which is asked of all hosts.
+func TestOutageOfTheSearch(t *testing.T) {
+	t.Parallel()
+	server := cluster(t)
+	var hosts []string
+	var proxies []*proxy
+	for _, address := range server.Addresses() {
+		p := newProxy(t, address)
+		p.set(func() { p.held = true })
+		hosts, proxies = append(hosts, p.address()), append(proxies, p)
+	}
+	slow := quick(hosts...)
+	slow["connect_timeout"] = "5s"
+	s := open(t, slow)
+	for range 3 {
+		began := time.Now()
+		require.ErrorIs(t, s.try(limit), driver.Unavailable)
+		require.Less(t, time.Since(began), limit+100*time.Millisecond)
+	}
+	for _, p := range proxies {
+		p.set(func() { p.held = false })
+	}
+	eventually(t, back, func() error { return s.try(back) })
+}
+
+// TestOutageOfManyLeaders shows that searches leave nothing behind.
+func TestOutageOfManyLeaders(t *testing.T) { //nolint:paralleltest // counts goroutines
+	server := start(t, devserver.Options{Nodes: 3, ElectionTime: 20 * time.Millisecond})
+	s := open(t, quick(server.Addresses()...)).ready()
+	s.put("first")
+	before := runtime.NumGoroutine()
+	for i := range 30 {
+		require.NoError(t, server.ResignLeader())
+		leads(t, server)
+		eventually(t, back, func() error {
+			_, _, err := s.one(t.Context(), back, fmt.Sprint("again-", i))
+			return err
+		})
+	}
+	eventually(t, patience, func() error {
+		if now := runtime.NumGoroutine(); now > before {
+			return fmt.Errorf("%d goroutines, and %d before", now, before)
+		}
+		return nil
+	})
+}
+
 // TestOutageAmidAnAppend cuts the connection after each of many numbers of bytes,
 // on the way there or back, so that appends are cut at every place.
 func TestOutageAmidAnAppend(t *testing.T) {

@@ -30,6 +30,51 @@ func TestTruncationKeepsTheOperatorsMetadata(t *testing.T) {
 	require.Equal(t, 12.0, m["$cacheControl"]) //nolint:testifylint // as it was written
 	late := open(t, calm(server.Addresses()...)).ready()
 	require.True(t, driver.Equal(&r, late.get("kept")))
+
+	// Metadata that are no JSON count as none, so all that was truncated comes back.
+	o.append("$$"+journalStream, "$metadata", `{"$acl":`)
+	require.Zero(t, o.events(journalStream)[0].EventNumber)
+	again := open(t, calm(server.Addresses()...)).ready()
+	require.True(t, driver.Equal(&r, again.get("kept")))
+	eventually(t, patience, func() error {
+		at, want := s.Digest()
+		if pos, got := again.Digest(); pos != at || got != want {
+			return fmt.Errorf("%d with %.8s, and %d with %.8s", at, want, pos, got)
+		}
+		return nil
+	})
+}
+
+// TestFollowerLeftBehind: while one host is cut off, another truncates the journal
+// past what the first has seen. A subscription from there would begin later without
+// a word.
+func TestFollowerLeftBehind(t *testing.T) {
+	t.Parallel()
+	server := start(t, devserver.Options{})
+	o := newOperator(t, server.URL())
+	p := newProxy(t, server.Addresses()[0])
+	behind := open(t, quick(p.address())).ready()
+	s := open(t, calm(server.Addresses()...), func(o *eventstore.Options) { o.Slack, o.Tidy = 1, time.Millisecond }).ready()
+	o.setMetadata(`{}`)
+	kept := s.put("kept")
+	require.NotNil(t, behind.get("kept"))
+	seen := behind.probe().Marks
+	p.set(func() { p.refuses = true })
+	p.cut()
+	s.put("meanwhile")
+	compact(t, s, kept, o)
+	p.set(func() { p.refuses = false })
+	eventually(t, patience, func() error { return behind.try(limit) })
+	require.True(t, driver.Equal(&kept, behind.get("kept")))
+	require.NotNil(t, behind.get("meanwhile"))
+	require.NoError(t, behind.sees(seen), "nothing was lost")
+	eventually(t, patience, func() error {
+		at, want := s.Digest()
+		if pos, got := behind.Digest(); pos != at || got != want {
+			return fmt.Errorf("%d with %.8s, and %d with %.8s", at, want, pos, got)
+		}
+		return nil
+	})
 }
 
 // compact writes as much as a compaction needs, and waits until the journal was
