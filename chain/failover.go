@@ -199,7 +199,7 @@ func (c *Chain) takeOver(v *view, l *link, expect driver.EpochVersion, next driv
 			return struct{}{}, l.advance(ctx, expect, next, false)
 		}, func(error) {})
 		wait := p.pause(n)
-		if err == nil || decide(opMerge, err) != again || time.Since(began)+wait >= p.Attempt {
+		if err == nil || v.ctx.Err() != nil || decide(opMerge, err) != again || time.Since(began)+wait >= p.Attempt {
 			return err
 		}
 		pause(v.ctx, v.ctx, wait)
