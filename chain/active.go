@@ -101,6 +101,9 @@ func (c *Chain) pace(ctx context.Context, v *view, op operation) error {
 		}
 		next, _ := v.active.health.gate(c.policy(), op)
 		wait := time.Until(next)
+		if op == opClaim {
+			wait = max(wait, time.Until(v.settled))
+		}
 		if wait <= 0 || v.ctx.Err() != nil {
 			return nil
 		}

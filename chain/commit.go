@@ -254,6 +254,7 @@ func (c *Chain) finish(items []applied, err error) {
 
 // answer acknowledges the item to its caller.
 func (a *applied) answer(c *Chain) {
+	c.remember(&a.record)
 	c.wakeFor(&a.record)
 	a.done <- result{record: a.record}
 }

@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"time"
 
 	"go.uber.org/zap"
 
@@ -22,6 +23,8 @@ type view struct {
 
 	proven chan struct{} // closed when the active link is known to hold the record
 	over   chan struct{} // closed when the host acts on a newer record
+
+	settled time.Time // nothing is claimed before, so that other hosts can bring what they hold: see bring
 
 	// ctx is done when the number of the epoch is over. It is shared by the
 	// versions of one number.
@@ -128,7 +131,7 @@ func (c *Chain) adopt(e driver.Epoch, at *link) bool {
 	}
 	switch {
 	case old != nil && old.epoch.Number == e.Number:
-		v.ctx, v.end, v.came = old.ctx, old.end, old.came
+		v.ctx, v.end, v.came, v.settled = old.ctx, old.end, old.came, old.settled
 	default:
 		v.ctx, v.end = context.WithCancelCause(c.ctx)
 		active.health.reset()
@@ -140,6 +143,9 @@ func (c *Chain) adopt(e driver.Epoch, at *link) bool {
 	if old != nil && old.epoch.Number > 0 {
 		for _, l := range c.links {
 			if v.counts(l) && !old.counts(l) {
+				if l == active {
+					c.bring(old, v, l)
+				}
 				l.joined()
 			}
 		}

@@ -25,7 +25,7 @@ func TestRecordOfAnOldEpochIsNotAcknowledged(t *testing.T) {
 		old := c.view.Load()
 		require.NoError(t, c.ensureMirrored(t.Context(), old, r))
 		next := driver.Epoch{Number: old.epoch.Number + failoverStep, Version: 1, Token: driver.NewToken(), Active: "b"}
-		require.NoError(t, c.takeOver(old, c.links[1], old.epoch.At(), next))
+		require.NoError(t, c.takeOver(old, c.links[1], old.epoch.At(), next, false))
 		require.True(t, c.adopt(next, c.links[1]))
 		require.ErrorIs(t, c.ensureMirrored(t.Context(), old, r), errMoved)
 		require.NoError(t, c.ensureMirrored(t.Context(), c.view.Load(), r))

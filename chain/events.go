@@ -54,6 +54,19 @@ type AllDown struct {
 	Cause error // joins the failures of all links
 }
 
+// StaleServes tells that a link serves which misses something acknowledged, as
+// StaleServe allows.
+type StaleServes struct {
+	At    time.Time
+	Link  string
+	Epoch driver.Epoch
+	// Brought is how many records this host brings that it acknowledged while the
+	// link was out of step; Complete whether those are all of its own. Other hosts
+	// tell of theirs.
+	Brought  int
+	Complete bool
+}
+
 // Recovered tells that the active link serves again, after AllDown.
 type Recovered struct {
 	At    time.Time
@@ -133,6 +146,7 @@ func (FailedOver) event()         {}
 func (Followed) event()           {}
 func (StandbyDropped) event()     {}
 func (AllDown) event()            {}
+func (StaleServes) event()        {}
 func (Recovered) event()          {}
 func (LinkFenced) event()         {}
 func (HandoverBegun) event()      {}

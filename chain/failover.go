@@ -56,7 +56,11 @@ func (c *Chain) failover(v *view, i incident) {
 		if cur != c.view.Load() {
 			continue // there was a newer record: it counts
 		}
-		if l == nil {
+		stale := l == nil
+		if stale {
+			l, held = c.stale(cur)
+		}
+		if l == nil || unfit[l] != nil {
 			c.allDown(v)
 			return
 		}
@@ -64,7 +68,7 @@ func (c *Chain) failover(v *view, i incident) {
 		for other := range unfit {
 			next.InSync = without(next.InSync, other.name)
 		}
-		err := c.takeOver(cur, l, held.At(), next)
+		err := c.takeOver(cur, l, held.At(), next, stale)
 		if err == nil {
 			inFlight := int(c.inFlight.Load())
 			if c.adopt(next, l) {
@@ -188,15 +192,16 @@ func (v *view) fit(l *link, held driver.Epoch) error {
 	return nil
 }
 
-// takeOver advances l, which holds expect, to next. All tries together take no
+// takeOver advances l, which holds expect, to next; trusting leaves out what this
+// host has seen of it, as for a link that may have missed something. All tries together take no
 // longer than one attempt.
-func (c *Chain) takeOver(v *view, l *link, expect driver.EpochVersion, next driver.Epoch) error {
+func (c *Chain) takeOver(v *view, l *link, expect driver.EpochVersion, next driver.Epoch, trusting bool) error {
 	p := c.policy()
 	began := time.Now()
 	for n := 0; ; n++ {
 		limit := max(p.Attempt-time.Since(began), time.Millisecond)
 		_, err := attempt(v.ctx, v.ctx, limit, func(ctx context.Context) (struct{}, error) {
-			return struct{}{}, l.advance(ctx, expect, next, false)
+			return struct{}{}, l.advance(ctx, expect, next, trusting)
 		}, func(error) {})
 		wait := p.pause(n)
 		if err == nil || v.ctx.Err() != nil || decide(opMerge, err) != again || time.Since(began)+wait >= p.Attempt {

@@ -24,6 +24,7 @@ type link struct {
 	drop   chan struct{}      // holds one while the in-sync set is changed because of this link
 	stir   chan struct{}      // of one: the herald has something to do
 	onLost func(*link, error) // told once when lost is set
+	missed missed
 
 	mu       sync.Mutex
 	marks    driver.Marks
@@ -66,6 +67,7 @@ func (l *link) recall(marks driver.Marks) {
 // joined makes l a link to trust again, since it has come into the in-sync set.
 // What was seen of it before its resync does not count.
 func (l *link) joined() {
+	l.missed.take()
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if !l.anew {

@@ -56,12 +56,24 @@ func (o *owed) borrow(number uint64, n, limit int) bool {
 	if o.total+n > limit {
 		return false
 	}
+	o.add(number, n)
+	return true
+}
+
+// owe counts n records more, however many that are.
+func (o *owed) owe(number uint64, n int) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.add(number, n)
+}
+
+// add counts n records more. The caller holds o.mu.
+func (o *owed) add(number uint64, n int) {
 	if o.records == nil {
 		o.records = map[uint64]int{}
 	}
 	o.records[number] += n
 	o.total += n
-	return true
 }
 
 func (o *owed) pay(number uint64, n int) {
@@ -125,7 +137,11 @@ func (c *Chain) acknowledgeEarly(v *view, items []applied) []applied {
 // number of failovers.
 func (c *Chain) repay(v *view, records []driver.Record) {
 	defer c.owed.pay(v.epoch.Number, len(records))
-	err := c.mirror(v, records)
+	c.repayAll(records, c.mirror(v, records))
+}
+
+// repayAll goes on with a mirror that has ended with err.
+func (c *Chain) repayAll(records []driver.Record, err error) {
 	for err == errMoved { //nolint:errorlint // it is never wrapped
 		records, err = c.carry(c.ctx, records, func(*driver.Record) bool { return true })
 	}

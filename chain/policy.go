@@ -44,8 +44,9 @@ type Policy struct {
 	// MirrorMode says whether a call returns before the standbys have what it did.
 	// Default MirrorSync.
 	MirrorMode MirrorMode
-	// Outbox bounds the records that wait for a standby with MirrorAsync. When it is
-	// full, calls wait as with MirrorSync. Default 65,536.
+	// Outbox bounds the records that this host keeps for a standby: with MirrorAsync
+	// those on their way to it (when it is full, calls wait as with MirrorSync), with
+	// StaleServe those that it has missed. Default 65,536.
 	Outbox int
 	// MinInSync is how many standbys must be in step for anything to be
 	// acknowledged: less than the number of links. With fewer, mutations wait. The
@@ -117,7 +118,11 @@ type StaleStandby string
 // The values of [Policy].StaleStandby.
 const (
 	StaleWait  StaleStandby = "wait"  // nothing: calls wait for the active link or a standby in step
-	StaleServe StaleStandby = "serve" // it takes over, and what it misses is reported when the other link returns
+	// It takes over: each host brings what it has acknowledged without it (up to
+	// Outbox records), and nothing is handed out for the time of Mirror so that all
+	// can. What a host that is gone acknowledged is missing until the other link
+	// returns, whose resync reports it.
+	StaleServe StaleStandby = "serve"
 )
 
 // WithDefaults returns p with the defaults in the place of zero fields.

@@ -1,0 +1,132 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package chain_test
+
+import (
+	"context"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/understudy-dev/understudy/chain"
+	"github.com/understudy-dev/understudy/driver"
+)
+
+// leaveBehind opens a chain of two and brings its standby out of step: it has
+// missed the starts w0, w1, … and answers again.
+func leaveBehind(t *testing.T, starts int, change func(*chain.Policy)) *bench {
+	t.Helper()
+	config := configOf(newFaulty(nil), newFaulty(nil))
+	config.Policy.Mirror, config.Policy.Failback = 50*time.Millisecond, chain.FailbackOff
+	config.Policy.Check.Interval = 20 * time.Millisecond
+	change(&config.Policy)
+	b := open(t, config)
+	b.start(t, "before")
+	b.stores[1].fail(driver.Unavailable)
+	for i := range starts {
+		b.start(t, fmt.Sprint("w", i))
+	}
+	require.Empty(t, b.stores[0].epoch(t).InSync)
+	b.stores[1].fail(nil)
+	eventually(t, "the standby is told", func() bool { return b.stores[1].epoch(t).At() == b.stores[0].epoch(t).At() })
+	return b
+}
+
+// TestStaleWait: a standby that has missed something does not serve, and calls go
+// on when the active link is back.
+func TestStaleWait(t *testing.T) {
+	t.Parallel()
+	b := leaveBehind(t, 1, func(*chain.Policy) {})
+	b.stores[0].fail(driver.Denied)
+	done := make(chan driver.Record, 1)
+	b.startAsync(t, "x", done)
+	eventually(t, "all links down", func() bool { return len(eventsOf[chain.AllDown](b)) == 1 })
+	require.Equal(t, "a", b.stores[1].epoch(t).Active)
+	b.stores[0].fail(nil)
+	<-done
+	require.Empty(t, eventsOf[chain.FailedOver](b))
+}
+
+// TestStaleServe: a standby that has missed something serves, with what this host
+// holds for it.
+func TestStaleServe(t *testing.T) {
+	t.Parallel()
+	const n = 300
+	b := leaveBehind(t, n, func(p *chain.Policy) { p.StaleStandby = chain.StaleServe })
+	b.stores[0].fail(driver.Denied)
+	b.start(t, "after")
+	require.Equal(t, "b", b.stores[1].epoch(t).Active)
+	for i := range n {
+		r, err := b.Get(t.Context(), fmt.Sprint("w", i))
+		require.NoError(t, err)
+		require.NotNil(t, b.stores[1].held(t, r.ID))
+	}
+	eventually(t, "the event", func() bool { return len(eventsOf[chain.StaleServes](b)) == 1 })
+	e := eventsOf[chain.StaleServes](b)[0]
+	require.Equal(t, n, e.Brought)
+	require.True(t, e.Complete)
+}
+
+// TestStaleServeTellsWhatItLeaves: more than the outbox holds is told to be
+// missing.
+func TestStaleServeTellsWhatItLeaves(t *testing.T) {
+	t.Parallel()
+	b := leaveBehind(t, 5, func(p *chain.Policy) { p.StaleStandby, p.Outbox = chain.StaleServe, 3 })
+	b.stores[0].fail(driver.Denied)
+	b.start(t, "after")
+	eventually(t, "the event", func() bool { return len(eventsOf[chain.StaleServes](b)) == 1 })
+	e := eventsOf[chain.StaleServes](b)[0]
+	require.Equal(t, 3, e.Brought)
+	require.False(t, e.Complete)
+}
+
+// TestStaleServeHandsNothingOutAgain: a host that makes a standby serve which
+// misses what another host has finished waits for that host.
+func TestStaleServeHandsNothingOutAgain(t *testing.T) {
+	t.Parallel()
+	policy := func(p *chain.Policy) { p.StaleStandby, p.Mirror = chain.StaleServe, 300*time.Millisecond }
+	b := leaveBehind(t, 1, policy)
+	other := configOf(b.stores[0].another(), b.stores[1].another())
+	other.Policy.Failback, other.Policy.Check.Interval = chain.FailbackOff, 20*time.Millisecond
+	policy(&other.Policy)
+	another := open(t, other)
+
+	work(t, b, 2) // the standby knows one of them, as ready, and misses the other
+	b.stores[0].fail(driver.Denied)
+	another.stores[0].fail(driver.Denied)
+	again := make(chan string, 1)
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() {
+		ended <- another.Work(ctx, "call", func(_ context.Context, h *chain.Handle) ([]byte, error) {
+			again <- h.ID()
+			return nil, nil
+		}, chain.WorkOptions{})
+	}()
+	another.start(t, "fresh")
+	require.Equal(t, "fresh", <-again)
+	cancel()
+	require.NoError(t, <-ended)
+	require.Equal(t, driver.Succeeded, b.stores[1].held(t, "before").Status)
+}
+
+// work ends n workflows.
+func work(t *testing.T, b *bench, n int) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan struct{}, n)
+	ended := make(chan error, 1)
+	go func() {
+		ended <- b.Work(ctx, "call", func(context.Context, *chain.Handle) ([]byte, error) {
+			done <- struct{}{}
+			return nil, nil
+		}, chain.WorkOptions{})
+	}()
+	for range n {
+		<-done
+	}
+	cancel()
+	require.NoError(t, <-ended)
+}
