@@ -117,7 +117,7 @@ type StaleStandby string
 
 // The values of [Policy].StaleStandby.
 const (
-	StaleWait  StaleStandby = "wait"  // nothing: calls wait for the active link or a standby in step
+	StaleWait StaleStandby = "wait" // nothing: calls wait for the active link or a standby in step
 	// It takes over: each host brings what it has acknowledged without it (up to
 	// Outbox records), and nothing is handed out for the time of Mirror so that all
 	// can. What a host that is gone acknowledged is missing until the other link
