@@ -2,6 +2,8 @@
 
 package chain
 
+import "context"
+
 // WithSteps makes the chain call f at each step of bringing a link back, before it
 // goes on.
 func WithSteps(f func(step string)) Option {
@@ -10,3 +12,21 @@ func WithSteps(f func(step string)) Option {
 
 // StewardKind is the kind of the stewards' workflows.
 const StewardKind = stewardKind
+
+// Rejoin brings a link back into the in-sync set: a full copy, and a handover in
+// which drain, if not nil, is called before the rest is copied.
+func (c *Chain) Rejoin(ctx context.Context, name string, drain func(context.Context) error) error {
+	l := c.linkNamed(name)
+	l.forget()
+	if err := copyAll(ctx, c.view.Load(), []*link{l}); err != nil {
+		return err
+	}
+	return c.join(ctx, l, func(ctx context.Context) error {
+		if drain != nil {
+			if err := drain(ctx); err != nil {
+				return err
+			}
+		}
+		return copyAll(ctx, c.view.Load(), []*link{l})
+	})
+}

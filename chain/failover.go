@@ -105,9 +105,10 @@ func (c *Chain) tellFailedOver(v *view, e driver.Epoch, i incident, inFlight int
 }
 
 // successor looks at all standbys of v at once and returns the first in the order
-// of the chain that is fit to take over, with what it holds; nil if none is. A
-// standby that answers waits a tenth of an attempt, at most, for those before
-// it. Those that come before it, or have answered, and are not fit go into unfit.
+// of the chain that is fit to take over, with what it holds; nil if none is. All
+// are heard, since one of them may know that another has been dropped; but once
+// one is fit, it waits for no more than a tenth of an attempt. Those that come
+// before it and have not answered, and those that are not fit, go into unfit.
 func (c *Chain) successor(v *view, unfit map[*link]error) (*link, driver.Epoch) {
 	type answer struct {
 		link *link
@@ -117,7 +118,7 @@ func (c *Chain) successor(v *view, unfit map[*link]error) (*link, driver.Epoch) 
 	ctx, cancel := context.WithCancel(v.ctx)
 	defer cancel()
 	answers := make(chan answer, len(v.standbys))
-	waiting := map[*link]bool{}
+	waiting := 0
 	for _, l := range v.standbys {
 		if err := l.distrusted(); err != nil && unfit[l] == nil {
 			unfit[l] = err
@@ -125,44 +126,39 @@ func (c *Chain) successor(v *view, unfit map[*link]error) (*link, driver.Epoch) 
 		if unfit[l] != nil {
 			continue
 		}
-		waiting[l] = true
+		waiting++
 		go func() {
 			held, err := attempt(ctx, ctx, c.policy().Attempt, l.epoch, func(error) {})
 			answers <- answer{l, held, err}
 		}()
 	}
 	fit := map[*link]driver.Epoch{}
-	patience := make(<-chan time.Time) // never, as long as none is fit
-	for len(waiting) > 0 {
+	var patience <-chan time.Time // never, as long as none is fit
+	for ; waiting > 0; waiting-- {
 		select {
 		case a := <-answers:
-			delete(waiting, a.link)
 			if err := c.fit(v, a.link, a.held, a.err); err != nil {
 				a.link.failed(err)
 				unfit[a.link] = err
 				continue
 			}
-			if len(fit) == 0 {
+			if fit[a.link] = a.held; patience == nil {
 				timer := time.NewTimer(c.policy().Attempt / 10)
 				defer timer.Stop()
 				patience = timer.C
 			}
-			fit[a.link] = a.held
 		case <-patience:
-			for l := range waiting {
-				unfit[l] = &driver.Error{Class: driver.Unavailable, Store: l.name, Op: "read epoch", Detail: "it did not answer while another standby did"}
-			}
-			clear(waiting)
+			waiting = 1
 		case <-v.ctx.Done():
 			return nil, driver.Epoch{}
 		}
-		for _, l := range v.standbys {
-			if held, ok := fit[l]; ok {
-				return l, held
-			}
-			if waiting[l] {
-				break
-			}
+	}
+	for _, l := range v.standbys {
+		if held, ok := fit[l]; ok {
+			return l, held
+		}
+		if unfit[l] == nil {
+			unfit[l] = &driver.Error{Class: driver.Unavailable, Store: l.name, Op: "read epoch", Detail: "it did not answer while another standby did"}
 		}
 	}
 	return nil, driver.Epoch{}

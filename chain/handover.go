@@ -70,10 +70,13 @@ func (c *Chain) joinAll(ctx context.Context, links []*link, drain func(ctx conte
 	if slices.ContainsFunc(links, func(l *link) bool { return !cur.counts(l) }) {
 		return c.notJoined(cmp.Or(err, errMoved), names)
 	}
-	c.log.Info("joined", zap.Strings("links", names), zap.Stringer("epoch", cur.epoch), zap.Duration("pause", time.Since(began)))
+	paused := time.Since(began)
+	c.log.Info("joined", zap.Strings("links", names), zap.Stringer("epoch", cur.epoch), zap.Duration("pause", paused))
 	for _, name := range names {
-		c.events.emit(Joined{At: now(), Link: name, Epoch: cur.epoch.Clone(), Pause: time.Since(began)})
+		c.events.emit(Joined{At: now(), Link: name, Epoch: cur.epoch.Clone(), Pause: paused})
 	}
+	// A host that starts takes a standby which has not been told for one that has lost data.
+	_ = c.tellSet(cur) // what cannot be told is dropped
 	return nil
 }
 
