@@ -64,34 +64,35 @@ func (c *Chain) claim(ctx context.Context, req driver.ClaimRequest) (claimed, er
 
 // firstCall notes when the first call was sent that may have had an effect, of
 // several that repeat one another: a repeat returns the leases of the first one,
-// with what time has left of them.
+// with what time has left of them. Calls may overlap, as one that belongs to an
+// epoch that is over is not waited for.
 type firstCall struct {
-	mu    sync.Mutex
-	first time.Time
+	mu   sync.Mutex
+	sent []time.Time // of the calls that may have had an effect
 }
 
 func (f *firstCall) begin() time.Time {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	now := time.Now()
-	if f.first.IsZero() {
-		f.first = now
-	}
+	f.sent = append(f.sent, now)
 	return now
 }
 
 func (f *firstCall) end(sent time.Time, err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if err != nil && driver.ClassOf(err) != driver.Unknown && f.first.Equal(sent) {
-		f.first = time.Time{} // it certainly had none
+	if err != nil && driver.ClassOf(err) != driver.Unknown {
+		i := slices.Index(f.sent, sent)
+		f.sent = slices.Delete(f.sent, i, i+1) // it certainly had none
 	}
 }
 
+// at returns when the first of them was sent, after one has succeeded.
 func (f *firstCall) at() time.Time {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return f.first
+	return slices.MinFunc(f.sent, time.Time.Compare)
 }
 
 // carry brings records, which were applied in an epoch that is over, into the

@@ -335,4 +335,15 @@ func eventually(t *testing.T, what string, condition func() bool) {
 	}
 }
 
+// dump logs what the chain has logged, if the test has failed.
+func (b *bench) dump(t *testing.T) {
+	t.Helper()
+	if !t.Failed() {
+		return
+	}
+	for _, l := range b.logs.All() {
+		t.Log(l.Time.Format("05.000000"), l.Message, l.ContextMap())
+	}
+}
+
 var errTest = errors.New("test")

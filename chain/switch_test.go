@@ -131,6 +131,11 @@ func TestSwitchUnderLoad(t *testing.T) {
 	for range 3 {
 		hosts = append(hosts, open(t, manual(others(stores)...)))
 	}
+	t.Cleanup(func() {
+		for _, host := range hosts {
+			host.dump(t)
+		}
+	})
 	books := newLedger()
 	var stops []func() error
 	for _, host := range hosts {
@@ -153,6 +158,7 @@ func TestSwitchUnderLoad(t *testing.T) {
 				began := time.Now()
 				if err := books.start(t.Context(), host.Chain, fmt.Sprintf("%d-%d", i, n)); err != nil {
 					t.Errorf("a caller saw an error: %v", err)
+					return
 				}
 				started.Add(1)
 				for took := int64(time.Since(began)); ; {
