@@ -226,6 +226,8 @@ func switches(e, next driver.Epoch) bool {
 // An attempt whose outcome is not known is repeated. The error is errMoved if
 // the host acts on another record by now.
 func (c *Chain) alter(ctx context.Context, v *view, next driver.Epoch) error {
+	c.making.Store(next.Token, nil)
+	defer c.making.Delete(next.Token)
 	for {
 		if c.gate(ctx, v, opAdvance) != nil || c.ctx.Err() != nil {
 			return c.ended(ctx, "change epoch", true)
@@ -283,6 +285,9 @@ func (c *Chain) heed(v *view, l *link, held driver.Epoch) {
 func (c *Chain) accept(v *view, e driver.Epoch, l *link) {
 	if !c.adopt(e, l) {
 		return
+	}
+	if _, own := c.making.Load(e.Token); own {
+		return // whoever makes it tells of it
 	}
 	if e.Number == v.epoch.Number {
 		for _, l := range v.standbys {

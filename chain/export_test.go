@@ -17,7 +17,7 @@ const StewardKind = stewardKind
 // which drain, if not nil, is called before the rest is copied.
 func (c *Chain) Rejoin(ctx context.Context, name string, drain func(context.Context) error) error {
 	l := c.linkNamed(name)
-	l.forget()
+	l.recall(nil)
 	if err := copyAll(ctx, c.view.Load(), []*link{l}); err != nil {
 		return err
 	}

@@ -37,6 +37,7 @@ type Chain struct {
 	view     atomic.Pointer[view] // never nil once the chain is open
 	moved    broadcast            // sent after each change of view
 	down     atomic.Bool          // allDown was told
+	making   sync.Map             // tokens of the records that this host is just making
 	frozen   atomic.Pointer[Frozen]
 	told     atomic.Pointer[Frozen] // the freeze of which it was told that it holds a failover back
 	rises    chan struct{}          // holds one when a link has become fit to serve, or ceased to be
