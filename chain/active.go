@@ -148,7 +148,9 @@ func try[R any](ctx context.Context, c *Chain, v *view, op operation, call func(
 // onActive calls the active link until it answers, refuses, or ctx is done, over
 // any number of failovers. It returns the view the answer belongs to. name and
 // ids label the error.
-func onActive[R any](ctx context.Context, c *Chain, op operation, name string, ids []string, call func(context.Context, *view) (R, error)) (R, *view, error) {
+func onActive[R any](ctx context.Context, c *Chain, op operation, name string, ids []string, call func(context.Context, *view) (R, error)) (resp R, v *view, err error) {
+	ctx, sight := c.telemetry.call(ctx, name)
+	defer func() { sight.end(err) }()
 	var none R
 	if err := c.enter(op != opRead, name, ids...); err != nil {
 		return none, c.view.Load(), err
@@ -156,14 +158,15 @@ func onActive[R any](ctx context.Context, c *Chain, op operation, name string, i
 	defer c.inFlight.Add(-1)
 	unknown := false
 	for {
-		v := c.view.Load()
+		v = c.view.Load()
 		if c.gate(ctx, v, op) != nil || c.ctx.Err() != nil {
 			return none, v, c.ended(ctx, name, unknown && op.mutates(), ids...)
 		}
 		if v != c.view.Load() {
 			continue
 		}
-		resp, repeat, err := try(ctx, c, v, op, func(ctx context.Context) (R, error) { return call(ctx, v) })
+		caller, at := ctx, v // what an attempt keeps that is late
+		resp, repeat, err := try(ctx, c, v, op, func(ctx context.Context) (R, error) { return call(c.telemetry.under(ctx, caller), at) })
 		if !repeat {
 			return resp, v, err
 		}
@@ -188,6 +191,7 @@ func (c *Chain) observe(v *view, op operation, started time.Time, err error) {
 		return // the store works: it is the request or the epoch that is wrong
 	}
 	v.active.failed(err)
+	c.telemetry.failed(v.active.name, op, err)
 	i := v.active.health.failed(c.policy(), op, started, err, act == moveOn)
 	if i.attempts == 1 {
 		c.log.Warn("link fails", zap.String("link", v.active.name), zap.Stringer("operation", op),

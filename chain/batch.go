@@ -102,7 +102,7 @@ func (s *start) prepare(ctx context.Context) bool {
 		s.to.Err = driver.In(err, s.c.config.Name, string(driver.VerbStart), s.w.ID)
 		return false
 	}
-	s.item = newItem(ctx, driver.VerbStart, t)
+	s.item = s.c.newItem(ctx, driver.VerbStart, t)
 	return true
 }
 
@@ -110,6 +110,9 @@ func (s *start) prepare(ctx context.Context) bool {
 // set.
 func (s *start) enter() bool {
 	s.to.Err = s.c.enter(false, string(driver.VerbStart), s.w.ID)
+	if s.to.Err != nil {
+		s.item.sight.end(s.to.Err)
+	}
 	return s.to.Err == nil
 }
 

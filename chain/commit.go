@@ -15,6 +15,7 @@ type item struct {
 	ctx   context.Context // the caller's patience
 	t     driver.Transition
 	bytes int
+	sight sighting
 	early bool        // may be acknowledged before the standbys have it
 	done  chan result // of one
 
@@ -82,9 +83,10 @@ func (it *item) leave() bool {
 // own reports whether it is of a workflow of the chain itself.
 func (it *item) own() bool { return reserved(it.t.Record.Kind) }
 
-func newItem(ctx context.Context, verb driver.Verb, t driver.Transition) *item {
+func (c *Chain) newItem(ctx context.Context, verb driver.Verb, t driver.Transition) *item {
 	early := verb != driver.VerbCancel && verb != driver.VerbRequeue
-	return &item{ctx: ctx, t: t, bytes: driver.EncodedSize(&t.Record), early: early, done: make(chan result, 1)}
+	ctx, sight := c.telemetry.call(ctx, string(verb))
+	return &item{ctx: ctx, t: t, bytes: driver.EncodedSize(&t.Record), sight: sight, early: early, done: make(chan result, 1)}
 }
 
 // commit brings t into the active link and every standby of the in-sync set, and
@@ -98,13 +100,14 @@ func (c *Chain) commit(ctx context.Context, verb driver.Verb, t driver.Transitio
 		return driver.Record{}, err
 	}
 	defer c.inFlight.Add(-1)
-	it := newItem(ctx, verb, t)
+	it := c.newItem(ctx, verb, t)
 	c.commits.add(it)
 	return c.await(ctx, verb, it)
 }
 
 // await waits for what becomes of an item that has been queued.
-func (c *Chain) await(ctx context.Context, verb driver.Verb, it *item) (driver.Record, error) {
+func (c *Chain) await(ctx context.Context, verb driver.Verb, it *item) (r driver.Record, err error) {
+	defer func() { it.sight.end(err) }()
 	id := it.t.Record.ID
 	select {
 	case r := <-it.done:
@@ -135,7 +138,7 @@ func (c *Chain) commitBatch(items []*item) {
 		}
 		transitions := stamped(items, v.epoch.Number)
 		verdicts, repeat, err := try(c.ctx, c, v, opCommit, func(ctx context.Context) ([]driver.Verdict, error) {
-			verdicts, err := v.active.commit(ctx, v.epoch.Number, transitions)
+			verdicts, err := v.active.commit(c.telemetry.callers(ctx, items), v.epoch.Number, transitions)
 			if err == nil {
 				err = driver.In(refusal(verdicts), v.active.name, "commit")
 			}

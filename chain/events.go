@@ -159,17 +159,20 @@ func (TieSettled) event()         {}
 // events hands events to the handler in order, from one goroutine that runs
 // while there are any, so that a slow handler never holds up the chain.
 type events struct {
-	handler func(Event)
-	history history
-	mu      sync.Mutex
-	queue   []Event
-	running bool
-	closed  bool
-	idle    sync.WaitGroup
+	telemetry *telemetry
+	handler   func(Event)
+	history   history
+	mu        sync.Mutex
+	queue     []Event
+	running   bool
+	closed    bool
+	idle      sync.WaitGroup
 }
 
 func (e *events) emit(event Event) {
-	e.history.add(event)
+	t := transitionOf(event)
+	e.history.add(t)
+	e.telemetry.event(t)
 	if e.handler == nil {
 		return
 	}

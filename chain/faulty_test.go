@@ -255,7 +255,7 @@ func configOf(stores ...*faulty) chain.Config {
 }
 
 // open opens a chain over the stores and closes it at the end of the test.
-func open(t *testing.T, config chain.Config) *bench {
+func open(t *testing.T, config chain.Config, options ...chain.Option) *bench {
 	t.Helper()
 	core, logs := observer.New(zap.InfoLevel)
 	b := &bench{logs: logs, seen: &events{}}
@@ -263,7 +263,8 @@ func open(t *testing.T, config chain.Config) *bench {
 		b.stores = append(b.stores, l.Store.(*faulty)) //nolint:errcheck // all links of tests are
 	}
 	var err error
-	b.Chain, err = chain.Open(t.Context(), config, chain.WithLogger(zap.New(core)), chain.WithEvents(b.seen.add))
+	options = append(options, chain.WithLogger(zap.New(core)), chain.WithEvents(b.seen.add))
+	b.Chain, err = chain.Open(t.Context(), config, options...)
 	require.NoError(t, err)
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), 5*time.Second)

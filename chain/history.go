@@ -36,8 +36,7 @@ type history struct {
 	latest []Transition
 }
 
-func (h *history) add(e Event) {
-	t := transitionOf(e)
+func (h *history) add(t Transition) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if len(h.latest) == historyLength {

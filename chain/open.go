@@ -20,6 +20,9 @@ import (
 // Chain is an opened chain of links. All methods may be called from any number
 // of goroutines at once.
 type Chain struct {
+	telemetry telemetry
+	ungauge   func() error // ends the reading of the gauges; nil before they are
+
 	config Config                 // its policy is only the first one: see policy
 	live   atomic.Pointer[Policy] // in force
 	log    *zap.Logger
@@ -73,8 +76,13 @@ func Open(ctx context.Context, config Config, options ...Option) (*Chain, error)
 	}
 	c := &Chain{config: config, log: zap.NewNop(), rises: make(chan struct{}, 1)}
 	c.live.Store(&config.Policy)
+	c.telemetry.chain = config.Name
 	for _, option := range options {
 		option(c)
+	}
+	c.events.telemetry = &c.telemetry
+	if err := c.telemetry.instrument(); err != nil {
+		return nil, fmt.Errorf("open chain %q: %w", config.Name, err)
 	}
 	c.log = c.log.With(zap.String("chain", config.Name), zap.String("host", config.Host))
 	c.ctx, c.cancel = context.WithCancelCause(context.WithoutCancel(ctx))
@@ -86,6 +94,9 @@ func Open(ctx context.Context, config Config, options ...Option) (*Chain, error)
 			c.startDegraded(err)
 			err = nil
 		}
+	}
+	if err == nil {
+		c.ungauge, err = c.gauge()
 	}
 	if err != nil {
 		err = fmt.Errorf("open chain %q: %w", config.Name, err)
@@ -135,6 +146,7 @@ func (c *Chain) openLinks(ctx context.Context) error {
 			}
 			l.store, l.owned = store, true
 		}
+		l.store = c.telemetry.observe(l.store, l.name)
 		c.links = append(c.links, l)
 		about, err := c.describe(ctx, l)
 		if err != nil {
@@ -244,6 +256,9 @@ func (c *Chain) Close(ctx context.Context) error {
 		return nil
 	}
 	errs := []error{c.settleOwed(ctx)} // while calls still work
+	if c.ungauge != nil {
+		errs = append(errs, c.ungauge())
+	}
 	c.cancel(ErrClosed)
 	ended := make(chan struct{})
 	go func() {

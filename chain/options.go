@@ -2,7 +2,11 @@
 
 package chain
 
-import "go.uber.org/zap"
+import (
+	"go.opentelemetry.io/otel/metric"
+	"go.opentelemetry.io/otel/trace"
+	"go.uber.org/zap"
+)
 
 // Option sets what a chain reports to.
 type Option func(*Chain)
@@ -17,4 +21,18 @@ func WithLogger(logger *zap.Logger) Option {
 // goroutine. A slow handler delays later events and nothing else.
 func WithEvents(handler func(Event)) Option {
 	return func(c *Chain) { c.events.handler = handler }
+}
+
+// WithMetrics measures the chain with the meters of provider; docs/metrics.md
+// lists what. With the exporter of OpenTelemetry for Prometheus, provider is what
+// a Prometheus registry collects from. Default: nothing is measured.
+func WithMetrics(provider metric.MeterProvider) Option {
+	return func(c *Chain) { c.telemetry.meter = provider.Meter(scope) }
+}
+
+// WithTracer traces the chain with the tracers of provider: a span for each call
+// of the application, each attempt of a handler, and each attempt on a store,
+// which is linked to all calls whose mutations it carries. Default: none.
+func WithTracer(provider trace.TracerProvider) Option {
+	return func(c *Chain) { c.telemetry.tracer = provider.Tracer(scope) }
 }

@@ -41,7 +41,9 @@ func (p *pool) run(work context.Context, r driver.Record, since time.Time) {
 	ctx, cancel := context.WithCancelCause(lease)
 	defer cancel(nil)
 	defer context.AfterFunc(p.hard, func() { cancel(context.Cause(p.hard)) })()
+	ctx, sight := p.c.telemetry.handler(ctx, p.kind, r.ID)
 	output, err := p.call(ctx, h)
+	sight.end(err)
 	switch {
 	case h.gone():
 	case lease.Err() != nil:
