@@ -162,6 +162,7 @@ type events struct {
 	telemetry *telemetry
 	handler   func(Event)
 	history   history
+	ways      waysBack
 	mu        sync.Mutex
 	queue     []Event
 	running   bool
@@ -173,6 +174,7 @@ func (e *events) emit(event Event) {
 	t := transitionOf(event)
 	e.history.add(t)
 	e.telemetry.event(t)
+	e.ways.take(event)
 	if e.handler == nil {
 		return
 	}

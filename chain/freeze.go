@@ -25,7 +25,8 @@ func (Frozen) event() {}
 func (Thawed) event() {}
 
 // Freeze is for maintenance: from now on this host does not fail over, fail back
-// or bring links back by itself. When the active link fails, callers wait to
+// or bring links back by itself; a resync that it is at goes on in another host.
+// When the active link fails, callers wait to
 // their own deadlines, and go on when it serves again. Freezing a frozen host
 // replaces the reason.
 //
@@ -38,6 +39,7 @@ func (c *Chain) Freeze(reason string) {
 	c.frozen.Store(f)
 	c.log.Warn("frozen: no failover, failback or repair by this host", zap.String("reason", reason))
 	c.events.emit(*f)
+	nudge(c.rises) // a resync of this host ends, and another host goes on with it
 }
 
 // Thaw ends what [Chain.Freeze] began. If the active link has used up its budget
@@ -50,6 +52,7 @@ func (c *Chain) Thaw() {
 	}
 	c.log.Warn("thawed", zap.String("reason", f.Reason), zap.Duration("for", time.Since(f.At)))
 	c.events.emit(Thawed{At: now(), Reason: f.Reason, For: time.Since(f.At)})
+	nudge(c.rises)
 }
 
 // isFrozen reports whether the host must not change the chain by itself.

@@ -41,6 +41,18 @@ var linkGauges = [...]linkGauge{
 		func(l *LinkStatus) int64 { return one(!l.Check.At.IsZero() && l.Check.Err == nil) }},
 	{"understudy.link.lost", "1", "1 if the link has lost data and is not trusted.", func(l *LinkStatus) int64 { return one(l.Lost != nil) }},
 	{"understudy.link.problems", "{problem}", "Problems that the latest status check found.", func(l *LinkStatus) int64 { return int64(len(l.Check.Problems)) }},
+	{"understudy.resync.done", "{record}", "Records that the present step of a resync has gone through.", func(l *LinkStatus) int64 {
+		if l.Resync == nil {
+			return -1
+		}
+		return l.Resync.Done
+	}},
+	{"understudy.resync.about", "{record}", "Records of the present step of a resync, about.", func(l *LinkStatus) int64 {
+		if l.Resync == nil {
+			return -1
+		}
+		return l.Resync.About
+	}},
 	{"understudy.link.records", "{record}", "Records in the store.", func(l *LinkStatus) int64 { return l.Check.Records }},
 	{"understudy.link.used", "By", "Bytes used of what fills first in the store.", func(l *LinkStatus) int64 { return l.Check.UsedBytes }},
 	{"understudy.link.limit", "By", "Size of what fills first in the store.", func(l *LinkStatus) int64 { return l.Check.LimitBytes }},

@@ -82,21 +82,24 @@ const (
 	LinkActive    LinkState = "active"
 	LinkInSync    LinkState = "in sync"     // it holds everything acknowledged
 	LinkOutOfStep LinkState = "out of step" // it serves, and has to be brought up to date
+	LinkResyncing LinkState = "resyncing"   // this host brings it up to date
 	LinkIsLost    LinkState = "lost"        // it has lost data, and has to be brought up to date
 	LinkIsDown    LinkState = "down"        // it is out of step, and its status checks fail
 )
 
 // LinkStatus is one link as this host sees it.
 type LinkStatus struct {
-	Name       string      `json:"name"`
-	Driver     string      `json:"driver"`
-	Version    string      `json:"version"`
-	Protection string      `json:"protection"`
-	State      LinkState   `json:"state"`
-	Check      CheckStatus `json:"check"`
-	Evidence   *Fault      `json:"evidence,omitempty"` // its last failure, of any call; it may be over
-	Lost       *Fault      `json:"lost,omitempty"`     // why its data is not trusted
-	Epoch      string      `json:"epoch,omitempty"`    // what it was last known to hold, as number.version
+	Name       string        `json:"name"`
+	Driver     string        `json:"driver"`
+	Version    string        `json:"version"`
+	Protection string        `json:"protection"`
+	State      LinkState     `json:"state"`
+	Check      CheckStatus   `json:"check"`
+	Evidence   *Fault        `json:"evidence,omitempty"` // its last failure, of any call; it may be over
+	Lost       *Fault        `json:"lost,omitempty"`     // why its data is not trusted
+	Epoch      string        `json:"epoch,omitempty"`    // what it was last known to hold, as number.version
+	Resync     *ResyncStatus `json:"resync,omitempty"`   // that this host is at
+	HoldDown   *HoldStatus   `json:"hold_down,omitempty"`
 }
 
 // CheckStatus is what the latest status checks of a link have found.
@@ -172,11 +175,14 @@ func (c *Chain) linkStatus(v *view, l *link) LinkStatus {
 	if held := l.holding(); held.Number > 0 {
 		s.Epoch = fmt.Sprintf("%d.%d", held.Number, held.Version)
 	}
+	resync, hold := c.events.ways.of(l.name)
 	switch {
 	case l == v.active:
 		s.State = LinkActive
 	case v.holds(l):
-		s.State = LinkInSync
+		s.State, s.HoldDown = LinkInSync, hold
+	case resync != nil && !c.isFrozen():
+		s.State, s.Resync = LinkResyncing, resync
 	case s.Lost != nil:
 		s.State = LinkIsLost
 	case check.Fails > 0 || check.At.IsZero():

@@ -256,3 +256,59 @@ func TestFreezeHoldsStatusChecksBack(t *testing.T) {
 		require.Equal(t, "b", b.Status().Epoch.Active)
 	})
 }
+
+func TestFreezeHoldsRepairAndFailbackBack(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b := openN(t, 2)
+		b.stores[0].fail(driver.Unavailable)
+		b.start(t, "w")
+		b.Freeze("upgrade of a")
+		b.stores[0].fail(nil)
+		time.Sleep(5 * time.Minute) //nolint:forbidigo // the clock of the bubble
+		o := b.Status()
+		require.Equal(t, "b", o.Epoch.Active)
+		require.Equal(t, chain.LinkOutOfStep, o.Links[0].State)
+
+		b.Thaw()
+		time.Sleep(10 * time.Second) //nolint:forbidigo // the clock of the bubble
+		o = b.Status()
+		require.Equal(t, chain.LinkInSync, o.Links[0].State)
+		require.Equal(t, "b", o.Epoch.Active)
+		require.Equal(t, driver.Duration(time.Minute), o.Links[0].HoldDown.For)
+
+		b.Freeze("not yet")
+		time.Sleep(5 * time.Minute) //nolint:forbidigo // the clock of the bubble
+		require.Equal(t, "b", b.Status().Epoch.Active, "no failback")
+		b.Thaw()
+		time.Sleep(5 * time.Minute) //nolint:forbidigo // the clock of the bubble
+		o = b.Status()
+		require.Equal(t, "a", o.Epoch.Active)
+		require.Nil(t, o.Links[0].HoldDown)
+	})
+}
+
+func TestStatusOfAResync(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b := openN(t, 2)
+		b.stores[1].fail(errTest, "merge")
+		b.StartBatch(t.Context(), batchOf(1000))
+		require.False(t, b.Status().Protected)
+		b.stores[1].hook(func(_ context.Context, op string) error {
+			if op == "merge" {
+				time.Sleep(2 * time.Second) //nolint:forbidigo // the clock of the bubble
+			}
+			return nil
+		})
+		eventually(t, "resyncing", func() bool { return b.Status().Links[1].State == chain.LinkResyncing })
+		o := b.Status()
+		require.NotEmpty(t, o.Links[1].Resync.Step)
+		require.Contains(t, codesOf(o), "resync_started")
+		_, err := json.Marshal(o)
+		require.NoError(t, err)
+		b.stores[1].fail(nil)
+		eventually(t, "in step", func() bool { return b.Status().Links[1].State == chain.LinkInSync })
+		require.Nil(t, b.Status().Links[1].Resync)
+	})
+}

@@ -84,10 +84,11 @@ func (c *Chain) repair() {
 	}
 }
 
-// stewarded reports whether there is something to do in v, now or later.
+// stewarded reports whether there is something to do in v for this host, now or
+// later.
 func (c *Chain) stewarded(v *view) bool {
 	p := c.policy()
-	return v.epoch.Number > 0 && p.Failback != FailbackOff &&
+	return v.epoch.Number > 0 && !c.isFrozen() && p.Failback != FailbackOff &&
 		(len(v.standbys)+1 < len(c.links) || preferred(c.links, v) != nil && p.Failback == FailbackAuto)
 }
 
@@ -104,7 +105,7 @@ func (c *Chain) duties(v *view, absences map[*link]*absence) []duty {
 			duties = append(duties, duty{Do: doResync, Link: l.name, Epoch: v.epoch.Number})
 		}
 	}
-	if l := preferred(c.links, v); l != nil && p.Failback == FailbackAuto {
+	if l := preferred(c.links, v); l != nil && p.Failback == FailbackAuto && !c.isFrozen() {
 		duties = append(duties, duty{Do: doFailback, Link: l.name, Epoch: v.epoch.Number})
 	}
 	return duties
