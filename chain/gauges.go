@@ -17,7 +17,7 @@ type gauge struct {
 	of                func(o *Overview) int64
 }
 
-var gauges = [...]gauge{
+var gauges = []gauge{
 	{"understudy.calls.in_flight", "{call}", "Calls that are not answered.", func(o *Overview) int64 { return int64(o.InFlight) }},
 	{"understudy.epoch", "{epoch}", "Number of the epoch that the host acts on.", func(o *Overview) int64 { return int64(o.Epoch.Number) }},
 	{"understudy.serves", "1", "1 if calls meet no hindrance.", func(o *Overview) int64 { return one(o.Condition == Serves) }},
@@ -33,7 +33,7 @@ type linkGauge struct {
 	of                func(l *LinkStatus) int64
 }
 
-var linkGauges = [...]linkGauge{
+var linkGauges = []linkGauge{
 	{"understudy.link.active", "1", "1 if the link is active.", func(l *LinkStatus) int64 { return one(l.State == LinkActive) }},
 	{"understudy.link.in_sync", "1", "1 if the link holds everything that was acknowledged.",
 		func(l *LinkStatus) int64 { return one(l.State == LinkActive || l.State == LinkInSync) }},

@@ -5,6 +5,8 @@ package chain_test
 import (
 	"context"
 	"encoding/binary"
+	"os"
+	"regexp"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -30,6 +32,7 @@ type meter struct {
 	mu        sync.Mutex
 	counts    map[string]int
 	sums      map[string]float64
+	names     []string
 	callbacks int
 	collect   metric.Callback
 	refuse    error
@@ -96,18 +99,22 @@ type intGauge struct {
 }
 
 func (m *meter) Float64Histogram(name string, _ ...metric.Float64HistogramOption) (metric.Float64Histogram, error) {
+	m.names = append(m.names, name)
 	return floatHistogram{name: name, m: m}, m.refuse
 }
 
 func (m *meter) Int64Histogram(name string, _ ...metric.Int64HistogramOption) (metric.Int64Histogram, error) {
+	m.names = append(m.names, name)
 	return intHistogram{name: name, m: m}, m.refuse
 }
 
 func (m *meter) Int64Counter(name string, _ ...metric.Int64CounterOption) (metric.Int64Counter, error) {
+	m.names = append(m.names, name)
 	return intCounter{name: name, m: m}, m.refuse
 }
 
 func (m *meter) Int64ObservableGauge(name string, _ ...metric.Int64ObservableGaugeOption) (metric.Int64ObservableGauge, error) {
+	m.names = append(m.names, name)
 	return intGauge{name: name}, m.refuse
 }
 
@@ -273,6 +280,20 @@ func TestMetricsThatCannotBe(t *testing.T) {
 	_, err := chain.Open(t.Context(), configOf(newFaulty(nil)), chain.WithMetrics(m))
 	require.ErrorIs(t, err, errTest)
 	require.ErrorIs(t, err, driver.Invalid)
+}
+
+// The names stand in dashboards and alarms.
+func TestMetricsAreDocumented(t *testing.T) {
+	t.Parallel()
+	m := newMeters()
+	open(t, configOf(newFaulty(nil)), chain.WithMetrics(m))
+	page, err := os.ReadFile("../docs/metrics.md")
+	require.NoError(t, err)
+	var documented []string
+	for _, row := range regexp.MustCompile("(?m)^\\| `(understudy\\.[a-z_.]+)` \\|").FindAllStringSubmatch(string(page), -1) {
+		documented = append(documented, row[1])
+	}
+	require.ElementsMatch(t, m.names, documented)
 }
 
 func TestTraces(t *testing.T) {
