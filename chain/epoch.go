@@ -275,7 +275,7 @@ func (c *Chain) heed(v *view, l *link, held driver.Epoch) {
 		c.settle(v, held)
 	case newer(held, v.epoch):
 		c.accept(v, held, l)
-	case held.At() == v.epoch.At() && !held.Equal(v.epoch), l == v.active && newer(v.epoch, held):
+	case held.At() == v.epoch.At() && !held.Equal(v.epoch):
 		c.gone(v, &driver.Error{Class: driver.Lost, Store: v.active.name, Op: "read epoch", Detail: "the chain is at epoch " + v.epoch.String() +
 			", and " + l.name + " holds " + held.String() + ": it has gone back"})
 	}
