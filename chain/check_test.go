@@ -90,7 +90,7 @@ func TestChecksAndTraffic(t *testing.T) {
 			}
 			return nil
 		}, false},
-		"Slow": {func(ctx context.Context, op string) error {
+		"Slow": {func(ctx context.Context, _ string) error {
 			select {
 			case <-time.After(200 * time.Millisecond):
 			case <-ctx.Done():

@@ -3,6 +3,7 @@
 package chain
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -82,7 +83,7 @@ func (c *Chain) flaps(ctx context.Context, name string) (int, error) {
 	var switched time.Time
 	for i := range own {
 		var d duty
-		if json.Unmarshal(own[i].Input, &d) != nil || d.Do != doFailback || d.Link != name || string(own[i].Output) != string(done) {
+		if json.Unmarshal(own[i].Input, &d) != nil || d.Do != doFailback || d.Link != name || !bytes.Equal(own[i].Output, done) {
 			continue
 		}
 		if own[i].Updated.After(switched) {

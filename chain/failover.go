@@ -143,9 +143,7 @@ func (c *Chain) successor(v *view, unfit map[*link]error) (*link, driver.Epoch) 
 				continue
 			}
 			if fit[a.link] = a.held; patience == nil {
-				timer := time.NewTimer(c.policy().Attempt / 10)
-				defer timer.Stop()
-				patience = timer.C
+				patience = time.After(c.policy().Attempt / 10)
 			}
 		case <-patience:
 			waiting = 1

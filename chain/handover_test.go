@@ -145,7 +145,9 @@ func TestHandoverIsRolledBackWhenTheDrainFails(t *testing.T) {
 				waited := make(chan time.Duration, 1)
 				err := b.Rejoin(t.Context(), "b", func(ctx context.Context) error {
 					go func() {
-						other.start(t, "during")
+						if _, err := other.Start(t.Context(), chain.Workflow{ID: "during", Kind: "call"}); err != nil {
+							t.Errorf("start during the handover: %v", err)
+						}
 						waited <- time.Since(began)
 					}()
 					return tc.drain(ctx)

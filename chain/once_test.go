@@ -308,6 +308,7 @@ func TestOnceOverAFailover(t *testing.T) {
 		b.until(t, "w", driver.Succeeded)
 		_, calls := o.total()
 		require.Equal(t, 1, calls)
+		synctest.Wait()
 		require.Len(t, eventsOf[chain.FailedOver](b), 1)
 		require.NoError(t, stop())
 	})

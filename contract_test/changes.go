@@ -5,6 +5,7 @@ package contracttest
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -337,9 +338,7 @@ func changesToEndBusy(e *env) {
 		}
 		var all []driver.Change
 		all, cursor = conns[0].toEnd(cursor, false)
-		for id, change := range lastOf(all) {
-			told[id] = change
-		}
+		maps.Copy(told, lastOf(all))
 	}
 	reachedAll(e, told, want)
 }

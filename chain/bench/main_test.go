@@ -13,21 +13,21 @@ import (
 	"go.uber.org/goleak"
 )
 
-var (
-	buildOnce sync.Once
-	buildDir  string
-	errBuild  error
-)
+// buildDir holds the plugins; empty until they are built.
+var buildDir string
 
-// plugin builds the plugins once and returns the path of one.
+// buildPlugins builds the plugins once.
+var buildPlugins = sync.OnceValue(func() (err error) {
+	if buildDir, err = os.MkdirTemp("", "understudy-bench-*"); err != nil {
+		return err
+	}
+	return exec.Command("go", "build", "-o", buildDir+string(filepath.Separator), "../../plugins/redis", "../../plugins/eventstore").Run()
+})
+
+// plugin returns the path of a plugin.
 func plugin(b *testing.B, product string) string {
 	b.Helper()
-	buildOnce.Do(func() {
-		if buildDir, errBuild = os.MkdirTemp("", "understudy-bench-*"); errBuild == nil {
-			errBuild = exec.Command("go", "build", "-o", buildDir+string(filepath.Separator), "../../plugins/redis", "../../plugins/eventstore").Run()
-		}
-	})
-	require.NoError(b, errBuild)
+	require.NoError(b, buildPlugins())
 	return filepath.Join(buildDir, product)
 }
 
