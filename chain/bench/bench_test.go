@@ -112,21 +112,33 @@ func median(values []float64) float64 {
 	return values[len(values)/2]
 }
 
+// way is something to be measured against another.
+type way struct {
+	name string
+	than string // the way it is compared with; empty: none
+	call func() error
+}
+
 // turns measures each way in turn, as often as the benchmark runs, and reports
-// the median rate of each and the median ratio of each to the first.
-func turns(b *testing.B, callers, n int, names []string, ways ...func() error) {
+// the median rate of each, and the median ratio to that which it is compared with.
+func turns(b *testing.B, callers, n int, ways ...way) {
 	b.Helper()
-	rates, ratios := make([][]float64, len(ways)), make([][]float64, len(ways))
+	rates, ratios := map[string][]float64{}, map[string][]float64{}
 	for b.Loop() {
-		for i, way := range ways {
-			rates[i] = append(rates[i], rate(b, callers, n, way))
-			ratios[i] = append(ratios[i], rates[i][len(rates[i])-1]/rates[0][len(rates[0])-1])
+		for _, w := range ways {
+			rates[w.name] = append(rates[w.name], rate(b, callers, n, w.call))
+		}
+		last := len(rates[ways[0].name]) - 1
+		for _, w := range ways {
+			if w.than != "" {
+				ratios[w.name] = append(ratios[w.name], rates[w.name][last]/rates[w.than][last])
+			}
 		}
 	}
-	for i, name := range names {
-		b.ReportMetric(median(rates[i]), name+"/s")
-		if i > 0 {
-			b.ReportMetric(median(ratios[i]), name+"/"+names[0])
+	for _, w := range ways {
+		b.ReportMetric(median(rates[w.name]), w.name+"/s")
+		if w.than != "" {
+			b.ReportMetric(median(ratios[w.name]), w.name+"/"+w.than)
 		}
 	}
 }
@@ -137,22 +149,25 @@ func BenchmarkOne(b *testing.B) {
 	for _, callers := range []int{1, 16, 64, 256} {
 		b.Run(fmt.Sprintf("Callers%d", callers), func(b *testing.B) {
 			link, server := redisLink(b)
-			turns(b, callers, min(4000*callers, 20_000), []string{"single", "chain"}, singles(b, server), starts(b, open(b, chain.Policy{}, link)))
+			turns(b, callers, min(4000*callers, 20_000),
+				way{"single", "", singles(b, server)},
+				way{"chain", "single", starts(b, open(b, chain.Policy{}, link))})
 		})
 	}
 }
 
-// BenchmarkTwo compares a chain of two, which mirrors each start, with a chain
-// over each of its links alone.
+// BenchmarkTwo compares a chain of two, which mirrors each start before or after
+// it is acknowledged, with a chain over each of its links alone.
 func BenchmarkTwo(b *testing.B) {
 	for _, callers := range []int{1, 64, 256} {
 		b.Run(fmt.Sprintf("Callers%d", callers), func(b *testing.B) {
 			redis, _ := redisLink(b)
 			events := eventStoreLink(b)
-			turns(b, callers, min(2000*callers, 20_000), []string{"redis", "eventstore", "sync"},
-				starts(b, open(b, chain.Policy{}, redis)),
-				starts(b, open(b, chain.Policy{}, events)),
-				starts(b, open(b, chain.Policy{}, redis, events)))
+			turns(b, callers, min(2000*callers, 20_000),
+				way{"redis", "", starts(b, open(b, chain.Policy{}, redis))},
+				way{"eventstore", "redis", starts(b, open(b, chain.Policy{}, events))},
+				way{"sync", "eventstore", starts(b, open(b, chain.Policy{}, redis, events))},
+				way{"async", "redis", starts(b, open(b, chain.Policy{MirrorMode: chain.MirrorAsync}, redis, events))})
 		})
 	}
 }
