@@ -5,6 +5,7 @@ package chain
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -42,17 +43,22 @@ func (l *link) seen() driver.Marks {
 	return l.marks
 }
 
-// note takes in what an answer to a call sent at sent tells. Marks never go
-// back, and never turn to another incarnation.
-func (l *link) note(sent time.Time, r driver.Receipt) {
+// note takes in what an answer to a call tells that was sent at sent, and that the
+// store has checked against seen. Marks never go back. They turn to another
+// incarnation, which a store begins when it restarts, only if the store has found
+// everything there that is known now.
+func (l *link) note(sent time.Time, seen driver.Marks, r driver.Receipt) {
 	l.clock.observe(sent, time.Now(), r.Time)
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if sent.Before(l.since) {
 		return
 	}
-	if marks := l.marks.With(r.Marks); marks.Check(l.marks) == nil {
-		l.marks = marks
+	for _, m := range r.Marks {
+		known := slices.IndexFunc(l.marks, func(k driver.Mark) bool { return k.Partition == m.Partition })
+		if known < 0 || l.marks[known].Incarnation == m.Incarnation || slices.Contains(seen, l.marks[known]) {
+			l.marks = l.marks.With(driver.Marks{m})
+		}
 	}
 }
 
@@ -129,24 +135,24 @@ func (l *link) learned(at driver.EpochVersion) {
 // The calls below fill in the guard and take in the receipt.
 
 func (l *link) commit(ctx context.Context, epoch uint64, transitions []driver.Transition) ([]driver.Verdict, error) {
-	sent := time.Now()
+	sent, seen := time.Now(), l.seen()
 	resp, err := l.store.Commit(ctx, driver.CommitRequest{
-		Guard: driver.Guard{Epoch: epoch, Seen: l.seen()}, Transitions: transitions})
+		Guard: driver.Guard{Epoch: epoch, Seen: seen}, Transitions: transitions})
 	if err != nil {
 		return nil, driver.In(err, l.name, "commit")
 	}
-	l.note(sent, resp.Receipt)
+	l.note(sent, seen, resp.Receipt)
 	return resp.Verdicts, l.complete("commit", len(resp.Verdicts), len(transitions))
 }
 
 func (l *link) merge(ctx context.Context, epoch uint64, records []driver.Record) ([]driver.Verdict, error) {
-	sent := time.Now()
+	sent, seen := time.Now(), l.seen()
 	resp, err := l.store.Merge(ctx, driver.MergeRequest{
-		Guard: driver.Guard{Epoch: epoch, Seen: l.seen()}, Records: records})
+		Guard: driver.Guard{Epoch: epoch, Seen: seen}, Records: records})
 	if err != nil {
 		return nil, driver.In(err, l.name, "merge")
 	}
-	l.note(sent, resp.Receipt)
+	l.note(sent, seen, resp.Receipt)
 	return resp.Verdicts, l.complete("merge", len(resp.Verdicts), len(records))
 }
 
@@ -165,16 +171,16 @@ func (l *link) claim(ctx context.Context, req driver.ClaimRequest) (driver.Claim
 	sent := time.Now()
 	resp, err := l.store.Claim(ctx, req)
 	if err == nil {
-		l.note(sent, resp.Receipt)
+		l.note(sent, req.Seen, resp.Receipt)
 	}
 	return resp, driver.In(err, l.name, "claim")
 }
 
 func (l *link) get(ctx context.Context, ids ...string) ([]driver.Record, error) {
-	sent := time.Now()
-	resp, err := l.store.Get(ctx, driver.GetRequest{Seen: l.seen(), IDs: ids})
+	sent, seen := time.Now(), l.seen()
+	resp, err := l.store.Get(ctx, driver.GetRequest{Seen: seen, IDs: ids})
 	if err == nil {
-		l.note(sent, resp.Receipt)
+		l.note(sent, seen, resp.Receipt)
 	}
 	return resp.Records, driver.In(err, l.name, "get", ids...)
 }
@@ -184,19 +190,20 @@ func (l *link) list(ctx context.Context, req driver.ListRequest) (driver.ListRes
 	sent := time.Now()
 	resp, err := l.store.List(ctx, req)
 	if err == nil {
-		l.note(sent, resp.Receipt)
+		l.note(sent, req.Seen, resp.Receipt)
 	}
 	return resp, driver.In(err, l.name, "list")
 }
 
 // epoch reads the epoch record of a link whose data counts. The store cannot
 // check what was seen of it in this call, so the answer is checked here: the
-// error is Lost if it is less than was known when the call was sent.
+// error is Lost if it is less than was known when the call was sent. Where the
+// answer leaves that open, since the store has restarted, a probe tells.
 func (l *link) epoch(ctx context.Context) (driver.Epoch, error) {
 	seen, known, sent := l.seen(), l.holding(), time.Now()
 	resp, err := l.store.Epoch(ctx, driver.EpochRequest{})
-	if err == nil {
-		err = resp.Marks.Check(seen)
+	if err == nil && resp.Marks.Check(seen) != nil {
+		_, err = l.probeSince(ctx, seen)
 	}
 	if err == nil && before(resp.Epoch.At(), known) {
 		err = &driver.Error{Class: driver.Lost, Detail: fmt.Sprintf(
@@ -205,7 +212,7 @@ func (l *link) epoch(ctx context.Context) (driver.Epoch, error) {
 	if err != nil {
 		return driver.Epoch{}, driver.In(err, l.name, "read epoch")
 	}
-	l.note(sent, resp.Receipt)
+	l.note(sent, nil, resp.Receipt)
 	return resp.Epoch, nil
 }
 
@@ -233,18 +240,19 @@ func (l *link) peek(ctx context.Context) (driver.Epoch, error) {
 // probe is Probe with what this host has seen of the store, unless its data
 // cannot be trusted anyway.
 func (l *link) probe(ctx context.Context) (driver.ProbeResponse, error) {
-	var req driver.ProbeRequest
-	trusted := l.distrusted() == nil
-	if trusted {
-		req.Seen = l.seen()
+	if l.distrusted() != nil {
+		resp, err := l.store.Probe(ctx, driver.ProbeRequest{})
+		return resp, driver.In(err, l.name, "probe")
 	}
+	return l.probeSince(ctx, l.seen())
+}
+
+// probeSince is Probe, with the error Lost if the store misses something of seen.
+func (l *link) probeSince(ctx context.Context, seen driver.Marks) (driver.ProbeResponse, error) {
 	sent := time.Now()
-	resp, err := l.store.Probe(ctx, req)
+	resp, err := l.store.Probe(ctx, driver.ProbeRequest{Seen: seen})
 	if err == nil {
-		err = resp.Marks.Check(req.Seen)
-	}
-	if err == nil && trusted {
-		l.note(sent, resp.Receipt)
+		l.note(sent, seen, resp.Receipt)
 	}
 	return resp, driver.In(err, l.name, "probe")
 }
@@ -263,7 +271,7 @@ func (l *link) advance(ctx context.Context, expect driver.EpochVersion, next dri
 	}
 	l.learned(next.At())
 	if !trusting {
-		l.note(sent, resp.Receipt)
+		l.note(sent, req.Seen, resp.Receipt)
 	}
 	return nil
 }
