@@ -54,7 +54,11 @@ func (c *Chain) failBack(ctx context.Context, h *Handle, v *view, l *link, flaps
 		}
 	}
 	c.passing(stepStable)
-	if err := c.switchTo(ctx, l); err != nil {
+	// The change of the epoch ends ctx, the duty of a steward of the old one; the
+	// switch must be seen through and told all the same.
+	limit, cancel := context.WithTimeout(c.ctx, c.policy().Timeout)
+	defer cancel()
+	if err := c.switchTo(limit, l); err != nil {
 		return nil, fmt.Errorf("fail back to %q: %w", l.name, err)
 	}
 	c.passing(stepSwitched)

@@ -228,3 +228,28 @@ func TestNothingIsReplacedWithoutTheReport(t *testing.T) {
 		b.start(t, "goes on")
 	})
 }
+
+// The failback is told, and counted as a flap should it not last, although its
+// own change of the epoch ends the steward's duty.
+func TestFailbackIsToldAndCounted(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b := openN(t, 2)
+		b.away(t)
+		b.stores[0].hook(func(ctx context.Context, op string) error {
+			if op == "advance" { // a has yet to take the record over while the chain is there already
+				late, cancel := context.WithTimeout(ctx, 20*time.Millisecond)
+				defer cancel()
+				<-late.Done()
+			}
+			return ctx.Err()
+		})
+		within(t, 5*time.Minute, "the failback is told", func() bool { return len(eventsOf[chain.Switched](b)) == 1 })
+
+		b.away(t)
+		b.stores[0].fail(nil)
+		b.inStep(t, 1, "a")
+		within(t, time.Minute, "the next hold-down", func() bool { return len(eventsOf[chain.HoldDown](b)) == 2 })
+		require.Equal(t, 1, eventsOf[chain.HoldDown](b)[1].Flaps)
+	})
+}
