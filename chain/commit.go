@@ -136,9 +136,9 @@ func (c *Chain) commitBatch(items []*item) {
 		if len(items) == 0 {
 			return
 		}
-		transitions := stamped(items, v.epoch.Number)
+		transitions, sent := stamped(items, v.epoch.Number), items // what an attempt keeps that is late
 		verdicts, repeat, err := try(c.ctx, c, v, opCommit, func(ctx context.Context) ([]driver.Verdict, error) {
-			verdicts, err := v.active.commit(c.telemetry.callers(ctx, items), v.epoch.Number, transitions)
+			verdicts, err := v.active.commit(c.telemetry.callers(ctx, sent), v.epoch.Number, transitions)
 			if err == nil {
 				err = driver.In(refusal(verdicts), v.active.name, "commit")
 			}
