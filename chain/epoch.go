@@ -141,12 +141,13 @@ func (c *Chain) adopt(e driver.Epoch, at *link) bool {
 		}
 	}
 	if old != nil && old.epoch.Number > 0 {
+		_, own := c.making.Load(e.Token)
 		for _, l := range c.links {
 			if v.counts(l) && !old.counts(l) {
 				if l == active {
 					c.bring(old, v, l)
 				}
-				l.joined()
+				l.joined(own)
 			}
 		}
 	}

@@ -30,3 +30,10 @@ func (c *Chain) Rejoin(ctx context.Context, name string, drain func(context.Cont
 		return copyAll(ctx, c.view.Load(), []*link{l})
 	})
 }
+
+// BeginDuty starts the workflow of a steward as a host does that has heard more of
+// the present number than this one, and returns whether it is there.
+func (c *Chain) BeginDuty(do, link string) bool {
+	v := c.view.Load()
+	return c.beginDuty(v, duty{Do: do, Link: link, Epoch: v.epoch.Number})
+}

@@ -27,7 +27,7 @@ func (c *Chain) failBack(ctx context.Context, h *Handle, v *view, l *link, flaps
 	told := time.Duration(-1)
 	for {
 		cur, p := c.view.Load(), c.policy()
-		if cur.epoch.Number != v.epoch.Number || preferred(c.links, cur) != l {
+		if cur.epoch.Number != v.epoch.Number || !cur.holds(l) {
 			return outdated, nil
 		}
 		hold := holdDown(p, flaps)
@@ -37,7 +37,7 @@ func (c *Chain) failBack(ctx context.Context, h *Handle, v *view, l *link, flaps
 			c.events.emit(HoldDown{At: now(), Link: l.name, For: hold, Flaps: flaps})
 		}
 		at := v.active.clock.now()
-		if p.Failback != FailbackAuto || !l.healthy() {
+		if p.Failback != FailbackAuto || preferred(c.links, cur) != l || !l.healthy() {
 			if at.Sub(since) > saveEvery { // every steward after this one counts anew too
 				if err := h.Save(ctx, "hold", []byte(at.Format(time.RFC3339Nano))); err != nil {
 					return nil, err

@@ -71,12 +71,13 @@ func (l *link) recall(marks driver.Marks) {
 }
 
 // joined makes l a link to trust again, since it has come into the in-sync set.
-// What was seen of it before its resync does not count.
-func (l *link) joined() {
+// What was seen of it before its resync does not count; own says that the resync
+// was one of this host.
+func (l *link) joined(own bool) {
 	l.missed.take()
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if !l.anew {
+	if !l.anew || !own {
 		l.marks, l.since = nil, time.Now()
 	}
 	l.lost, l.anew = nil, false

@@ -71,9 +71,6 @@ func (r *resync) run(ctx context.Context) error {
 		r.c.toldResynced(r, time.Since(began))
 		err = r.c.join(ctx, r.to, r.drain)
 	}
-	if cause := context.Cause(ctx); err != nil && errors.Is(cause, errMoved) {
-		return errMoved
-	}
 	return err
 }
 

@@ -204,10 +204,10 @@ var (
 func (c *Chain) bringBack(ctx context.Context, h *Handle, v *view, l *link) ([]byte, error) {
 	p := c.policy()
 	switch {
-	case c.view.Load().counts(l):
-		return done, nil
+	case v.counts(l): // a link that joins makes another number
+		return nil, fmt.Errorf("this host has not heard yet that link %q has left the in-sync set", l.name)
 	case p.Failback == FailbackOff:
-		return outdated, nil
+		return nil, errors.New("the policy of this host leaves links out that were dropped")
 	case !l.risen(p):
 		return nil, fmt.Errorf("link %q is not fit to be brought back: %w", l.name, l.evidence())
 	}
@@ -226,7 +226,7 @@ func (c *Chain) bringBack(ctx context.Context, h *Handle, v *view, l *link) ([]b
 	case err == nil:
 		c.passing(stepJoined)
 		return done, nil
-	case errors.Is(err, errMoved):
+	case c.view.Load().epoch.Number != v.epoch.Number:
 		return outdated, nil
 	case ctx.Err() != nil:
 		return nil, err
