@@ -74,7 +74,8 @@ type Policy struct {
 }
 
 // Check is how the links are watched, with traffic and without. A status check
-// writes a small value, reads it back, and reads the epoch.
+// writes a small value and reads it back, as driver.Store's Probe says, and reads
+// the epoch.
 type Check struct {
 	// Interval between the status checks of one link, shortened by up to 25 % so
 	// that hosts do not check in step; a standby that stays down is checked less

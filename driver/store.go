@@ -129,7 +129,9 @@ type Store interface {
 	// Probe writes a small value, reads it back, and reports on the health of the
 	// store. It needs no epoch and disturbs no record. What it finds wrong while
 	// the store still answers stands in Problems; it returns an error when writing
-	// or reading back failed.
+	// or reading back failed. A store that keeps whatever is written to it may leave
+	// out the write while one of its own that was read back some seconds ago shows
+	// the same, and nothing has failed since; reading it never leaves out.
 	Probe(ctx context.Context, req ProbeRequest) (ProbeResponse, error)
 
 	// Close ends the connection and all calls in flight within ctx, and lets go of

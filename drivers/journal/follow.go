@@ -84,6 +84,7 @@ func (m *Machine) broke(err error) time.Duration {
 	m.state.failures++
 	n := m.state.failures
 	m.mu.Unlock()
+	m.sender.disprove()
 	m.changed.broadcast()
 	m.logger.Warn("the follower of the journal broke off", "attempt", n, "error", err)
 	if n == 1 {

@@ -3,7 +3,6 @@
 package journal
 
 import (
-	"fmt"
 	"math/rand/v2"
 	"time"
 
@@ -124,12 +123,4 @@ func (m *Machine) expired() (events []Event, after Position, wait time.Duration)
 		return true
 	})
 	return events, m.replica.next, wait
-}
-
-func withDetail(details map[string]string, key string, value any) map[string]string {
-	if details == nil {
-		details = map[string]string{}
-	}
-	details[key] = fmt.Sprint(value)
-	return details
 }

@@ -5,6 +5,7 @@ package journal
 import (
 	"context"
 	"sync"
+	"time"
 
 	"github.com/understudy-dev/understudy/driver"
 )
@@ -20,6 +21,7 @@ type sender struct {
 	inFlight int
 	flights  map[driver.Token]*flight // by batch
 	closed   bool
+	proven   time.Time // when an append was last read back; zero: none was since one failed
 
 	// local lets appends to a local log go one by one, so that what they know of the
 	// log is fresh when they arrive.
@@ -102,6 +104,7 @@ func (s *sender) leave(ctx context.Context, c *call) ([]driver.Verdict, error) {
 	if c.flight == nil {
 		return nil, driver.ContextError(ctx, false)
 	}
+	s.proven = time.Time{} // it has taken too long
 	if c.flight.waiting--; c.flight.waiting == 0 {
 		c.flight.cancel()
 		delete(s.flights, c.flight.id)
@@ -201,6 +204,10 @@ func (s *sender) fail(f *flight, err error) {
 
 // end is fail for a caller that holds s.mu.
 func (s *sender) end(f *flight, err error) {
+	s.proven = time.Time{}
+	if err == nil {
+		s.proven = time.Now()
+	}
 	delete(s.flights, f.id)
 	for _, c := range f.calls[f.current:] {
 		c.err = err
@@ -228,6 +235,21 @@ func (s *sender) decided(f *flight, index uint32, v driver.Verdict) {
 	if f.current++; f.current == len(f.calls) {
 		s.end(f, nil)
 	}
+}
+
+// provenWithin reports whether an append was read back in the last d, and nothing
+// has failed since.
+func (s *sender) provenWithin(d time.Duration) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return !s.proven.IsZero() && time.Since(s.proven) < d
+}
+
+// disprove forgets that an append was read back.
+func (s *sender) disprove() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.proven = time.Time{}
 }
 
 // close ends all calls: those that were sent may yet be applied.
