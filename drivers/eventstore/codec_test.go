@@ -261,9 +261,36 @@ func TestEveryRecordFitsIntoTheSmallestAppend(t *testing.T) {
 	enc, err := encode(&journal.Event{Kind: journal.Merged, Data: driver.AppendRecord(nil, &rec)})
 	require.NoError(t, err)
 	c := DefaultConfig()
-	c.AppendBytes = len(enc.data)
-	require.Error(t, c.Validate(), "an append limit of %d bytes, which the largest record takes, is allowed only just", len(enc.data))
-	require.Less(t, len(enc.data), 512<<10)
+	c.AppendBytes = enc.size()
+	require.Error(t, c.Validate(), "an append limit of %d bytes, which the largest record takes, is allowed only just", enc.size())
+	require.Less(t, enc.size(), 512<<10)
+}
+
+// TestSizeIsWhatTheStrictestServerCounts adds up what a server may count: the data,
+// the metadata and twice the length of the type.
+func TestSizeIsWhatTheStrictestServerCounts(t *testing.T) {
+	t.Parallel()
+	most := &journal.Origin{Batch: &journal.Batch{ID: driver.NewToken(), Time: noon.Add(time.Nanosecond)}, After: 1<<64 - 1, Epoch: 1<<64 - 1}
+	rec := full()
+	rec.ID = strings.Repeat("\x01", driver.MaxIDBytes)
+	data := driver.AppendRecord(nil, &rec)
+	for kind := journal.Created; kind <= journal.Probed; kind++ {
+		e := journal.Event{Kind: kind, Index: 1<<31 - 1, Origin: most, Base: driver.NewToken(), Verb: journal.VerbOf(nil, &rec)}
+		switch {
+		case kind.HasRecord():
+			e.Data = data
+		case kind == journal.Expired:
+			e.Data = []byte(rec.ID)
+		}
+		size, err := (&log{}).Size(&e)
+		require.NoError(t, err)
+		frames, _, err := messages([]journal.Event{e})
+		require.NoError(t, err)
+		m := proposedBy(t, frames[0])
+		counted := len(m.GetData()) + len(m.GetCustomMetadata()) + 2*len(m.GetMetadata()["type"])
+		require.GreaterOrEqual(t, size, counted, "%s", kind)
+		require.Less(t, size, counted+envelopeMost, "%s", kind)
+	}
 }
 
 func TestDecodeTellsForeignFromLater(t *testing.T) {

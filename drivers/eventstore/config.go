@@ -42,8 +42,8 @@ type Config struct {
 	// StreamPrefix and the name of the chain are the name of the journal stream.
 	// Default: understudy-.
 	StreamPrefix string `json:"stream_prefix"`
-	// AppendBytes is the limit of one append in bytes of data: the MaxAppendSize of
-	// the server or less. 524288–4194304. Default: 1048576.
+	// AppendBytes is the limit of one append in bytes, metadata included: the
+	// MaxAppendSize of the server or less. 524288–4194304. Default: 1048576.
 	AppendBytes int `json:"append_bytes"`
 	// AppendEvents is the largest number of events of one append, 1–4096. Default: 512.
 	AppendEvents int `json:"append_events"`

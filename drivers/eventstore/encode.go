@@ -29,6 +29,14 @@ type encoded struct {
 	data      []byte
 }
 
+// envelopeMost is the size of the largest envelope without the id of the workflow.
+const envelopeMost = 320
+
+// size returns the most that a server counts the event with.
+func (enc *encoded) size() int {
+	return len(enc.data) + 2*len(enc.eventType) + envelopeMost + len(appendText(nil, enc.id))
+}
+
 // encode makes the data of an event.
 func encode(e *journal.Event) (*encoded, error) {
 	enc := &encoded{}
@@ -137,8 +145,9 @@ type volume struct {
 	others      int // bytes of all else, such as compaction
 }
 
-// messages makes what an append sends, and returns how much it is. Each call gives the events other ids: EventStoreDB takes an id that it knows for
-// a repeat, refuses a mix of known and new ones, or never answers.
+// messages makes what an append sends, and returns how much it is. Each call gives
+// the events other ids: EventStoreDB takes an id that it knows for a repeat, refuses
+// a mix of known and new ones, or never answers.
 func messages(events []journal.Event) ([]frame, volume, error) {
 	ids := newIDs(len(events))
 	frames := make([]frame, len(events))

@@ -42,14 +42,15 @@ func (l *log) Limits() journal.Limits {
 	}
 }
 
-// Size implements [journal.Log]. The server counts the data of the events only.
+// Size implements [journal.Log]. EventStoreDB 23.10 counts the data of the events
+// only, its successors also the metadata and twice the length of the type.
 func (l *log) Size(e *journal.Event) (int, error) {
 	enc, err := encode(e)
 	if err != nil {
 		return 0, err
 	}
 	e.Encoded = enc
-	return len(enc.data), nil
+	return enc.size(), nil
 }
 
 // Append implements [journal.Log].
