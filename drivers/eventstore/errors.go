@@ -48,6 +48,7 @@ var answers = []struct {
 	{codes.InvalidArgument, "maximum-append-size-exceeded", "", driver.TooLarge, "the server takes smaller appends only: set append_bytes to its MaxAppendSize", false, false},
 	{codes.NotFound, "not-leader", "", driver.Unavailable, "the node does not lead the cluster", true, false},
 	{codes.Unavailable, "", "Server Is Not Ready", driver.Unavailable, "the server is not ready: it starts, or an election is under way", true, false},
+	{codes.Unknown, "", "No leader info available", driver.Unavailable, "the node does not lead the cluster and knows no node that does", true, false},
 	{codes.Unavailable, "", "Server Is Too Busy", driver.Unavailable, "the server is too busy", false, false},
 	{codes.Unimplemented, "", "", driver.Internal, "the server does not know the call: EventStoreDB 22.10 or later is needed", false, false},
 }
@@ -75,10 +76,18 @@ func classify(err error, trailer metadata.MD, mayHaveEffect bool) *fault {
 		e.Class, e.Detail = driver.Unknown, "the server gave up waiting for the other nodes, which may have the events"
 	case mayHaveEffect:
 		e.Class, e.Detail = driver.Unknown, "the events were sent and no answer came"
+	case cutOff(s):
 	case s.Code() == codes.Unknown || s.Code() == codes.Internal || s.Code() == codes.InvalidArgument:
 		e.Class, e.Detail = driver.Internal, "the server could not digest the call"
 	}
 	return &fault{error: e, broken: s.Code() == codes.Unavailable, late: s.Code() == codes.DeadlineExceeded}
+}
+
+// cutOff reports whether the call broke off, as when the server stops: gRPC gives
+// that the code of calls that the server could not handle.
+func cutOff(s *status.Status) bool {
+	return s.Code() == codes.Internal &&
+		(strings.HasPrefix(s.Message(), "stream terminated by RST_STREAM") || s.Message() == "server closed the stream without sending trailers")
 }
 
 // plain returns the text of a status as an error that does not look like the end

@@ -150,6 +150,27 @@ func TestAccessRules(t *testing.T) {
 	}
 }
 
+func TestAccessListsOutliveARestart(t *testing.T) {
+	t.Parallel()
+	o := devserver.Options{TLS: true, Users: people, Data: t.TempDir()}
+	for _, fresh := range []bool{true, false} {
+		server, err := devserver.Start(o)
+		require.NoError(t, err)
+		w := dial(t, server, 0)
+		if fresh {
+			write(t, w, ann, "annOnly", "Tested", `{}`, codes.OK)
+			write(t, w, ann, "$$annOnly", "$metadata", `{"$acl":{"$r":"ann","$w":"ann","$mw":"ann"}}`, codes.OK)
+		}
+		write(t, w, ann, "annOnly", "Tested", `{}`, codes.OK)
+		write(t, w, bob, "annOnly", "Tested", `{}`, codes.PermissionDenied)
+		write(t, w, bob, "$$annOnly", "$metadata", `{}`, codes.PermissionDenied)
+		_, _, err = w.read(as(t.Context(), bob), streamRead("annOnly"))
+		requireStatus(t, codes.PermissionDenied, err)
+		require.NoError(t, w.conn.Close())
+		require.NoError(t, server.Close())
+	}
+}
+
 func TestAccessToAllIsForAdministrators(t *testing.T) {
 	t.Parallel()
 	w := secured(t)

@@ -238,3 +238,20 @@ func TestSubscriptionToAllResumesFromItsPosition(t *testing.T) {
 	require.EqualValues(t, 40, rest[0].EventNumber, "the position is exclusive, and truncated events stay in $all")
 	require.Equal(t, "$$s", rest[30].StreamID)
 }
+
+func TestSubscriptionToAStreamResumesAfterARestart(t *testing.T) {
+	t.Parallel()
+	f := setup(t, devserver.Options{})
+	f.mustWrite("s", esdb.NoStream{}, ids(5)...)
+	s := f.subscribe("s", esdb.SubscribeToStreamOptions{From: esdb.Start{}})
+	require.Equal(t, []int{0, 1, 2}, s.next(3))
+	f.restart()
+	s = f.subscribe("s", esdb.SubscribeToStreamOptions{From: esdb.Revision(2)})
+	require.Equal(t, []int{3, 4, caughtUp}, s.next(3))
+	f.mustWrite("s", esdb.Revision(4), uuid.New())
+	require.Equal(t, []int{5}, s.next(1))
+	f.setMetadata("s", `{"$tb":4}`)
+	f.restart()
+	s = f.subscribe("s", esdb.SubscribeToStreamOptions{From: esdb.Revision(0)})
+	require.Equal(t, []int{4, 5, caughtUp}, s.next(3), "it goes on at the lower bound without a word")
+}
