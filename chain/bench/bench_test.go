@@ -46,8 +46,17 @@ func eventStoreLink(b *testing.B) chain.Link {
 
 func open(b *testing.B, policy chain.Policy, links ...chain.Link) *chain.Chain {
 	b.Helper()
-	name := "c" + driver.NewToken().String()[:12]
-	c, err := chain.Open(b.Context(), chain.Config{Name: name, Links: links, Policy: policy})
+	return openConfig(b, configOf(policy, links...))
+}
+
+// configOf configures a chain of its own name.
+func configOf(policy chain.Policy, links ...chain.Link) chain.Config {
+	return chain.Config{Name: "c" + driver.NewToken().String()[:12], Links: links, Policy: policy}
+}
+
+func openConfig(b *testing.B, config chain.Config, options ...chain.Option) *chain.Chain {
+	b.Helper()
+	c, err := chain.Open(b.Context(), config, options...)
 	require.NoError(b, err)
 	b.Cleanup(func() { require.NoError(b, c.Close(context.WithoutCancel(b.Context()))) })
 	return c

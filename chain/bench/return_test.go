@@ -21,10 +21,7 @@ import (
 func openTold(b *testing.B, policy chain.Policy, links ...chain.Link) (*chain.Chain, <-chan chain.Event) {
 	b.Helper()
 	events := make(chan chain.Event, 10_000)
-	c, err := chain.Open(b.Context(), chain.Config{Name: "c" + driver.NewToken().String()[:12], Links: links, Policy: policy},
-		chain.WithEvents(func(e chain.Event) { events <- e }))
-	require.NoError(b, err)
-	b.Cleanup(func() { require.NoError(b, c.Close(context.WithoutCancel(b.Context()))) })
+	c := openConfig(b, configOf(policy, links...), chain.WithEvents(func(e chain.Event) { events <- e }))
 	return c, events
 }
 
