@@ -83,10 +83,11 @@ func (c *Chain) precedes(a, b string) bool {
 	return false
 }
 
-// changing reports whether a standby of the set of e may just be told of it.
+// changing reports whether a standby of the set of e may just be told of it, or was
+// read before others joined it.
 func changing(e driver.Epoch, held map[*link]driver.Epoch) bool {
 	for l, h := range held {
-		if slices.Contains(e.InSync, l.name) && h.Number < e.Number && h.Number > 0 && h.Number+failoverStep >= e.Number {
+		if slices.Contains(e.InSync, l.name) && h.Number < e.Number {
 			return true
 		}
 	}

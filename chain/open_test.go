@@ -100,6 +100,43 @@ func TestHostsOpenAtOnce(t *testing.T) {
 	})
 }
 
+// A host that has read a standby before it joined, and the active link after that,
+// does not take the standby for one that has lost data.
+func TestOpenWhileTheFirstEpochIsMade(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		stores := newStores(2)
+		begun := func() bool { return stores[0].epoch(t).Number >= firstEpoch }
+		late, slow := others(stores), others(stores)
+		read := make(chan struct{})
+		var once sync.Once
+		late[1].answers(func(op string) error {
+			if op == "epoch" {
+				once.Do(func() { close(read) })
+			}
+			return nil
+		})
+		late[0].hook(func(_ context.Context, op string) error {
+			if op == "epoch" {
+				eventually(t, "the first epoch", begun)
+			}
+			return nil
+		})
+		slow[1].hook(func(_ context.Context, op string) error {
+			if op == "advance" && begun() {
+				time.Sleep(300 * time.Millisecond) //nolint:forbidigo // the clock of the bubble
+			}
+			return nil
+		})
+		var wg sync.WaitGroup
+		wg.Go(func() { open(t, configOf(late...)) })
+		<-read
+		open(t, configOf(slow...))
+		wg.Wait()
+		require.Equal(t, []string{"b"}, stores[0].epoch(t).InSync)
+	})
+}
+
 func TestOpenJoinsTheHighestEpoch(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
