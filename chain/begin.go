@@ -29,22 +29,22 @@ func (c *Chain) findEpoch(ctx context.Context) error {
 	for n := 0; ; n++ {
 		held = c.readEpochs(ctx)
 		highest, at = c.highest(held)
-		if len(held) == len(c.links) && (!changing(highest, held) || time.Since(began) > settleTime) {
-			break
+		switch all := len(held) == len(c.links); {
+		case all && highest.Number == 0:
+			if err := c.firstEpoch(ctx); err != nil {
+				return err
+			}
+			continue // another host may have been faster, and have gone on since
+		case all && (!changing(highest, held) || time.Since(began) > settleTime):
+		default:
+			if pause(ctx, c.ctx, c.policy().pause(n)); ctx.Err() == nil && c.ctx.Err() == nil {
+				continue
+			}
 		}
-		if pause(ctx, c.ctx, c.policy().pause(n)); ctx.Err() != nil || c.ctx.Err() != nil {
-			break
-		}
+		break
 	}
 	if highest.Number == 0 {
-		if len(held) < len(c.links) {
-			return c.noEpoch(ctx, held)
-		}
-		first, err := c.firstEpoch(ctx)
-		if err != nil {
-			return err
-		}
-		highest, at = first, c.links[0]
+		return c.noEpoch(ctx, held)
 	}
 	if !c.adopt(highest, at) {
 		return &driver.Error{Class: driver.Invalid, Detail: fmt.Sprintf(
@@ -151,22 +151,19 @@ func (c *Chain) startDegraded(cause error) {
 }
 
 // firstEpoch makes epoch 1: the first link active alone. Of several hosts that
-// try it one wins, and the others join it.
-func (c *Chain) firstEpoch(ctx context.Context) (driver.Epoch, error) {
+// try it one wins, which is no error for the others.
+func (c *Chain) firstEpoch(ctx context.Context) error {
 	active := c.links[0]
 	first := driver.Epoch{Number: 1, Version: 1, Token: driver.NewToken(), Active: active.name}
 	for n := 0; ; n++ {
 		_, err := attempt(ctx, c.ctx, c.policy().Attempt, func(ctx context.Context) (struct{}, error) {
 			return struct{}{}, active.advance(ctx, driver.EpochVersion{}, first, false)
 		}, func(error) {})
-		if err == nil {
-			return first, nil
-		}
-		if e, ok := errors.AsType[*driver.Error](err); ok && e.Epoch != nil {
-			return *e.Epoch, nil
+		if e, ok := errors.AsType[*driver.Error](err); err == nil || ok && e.Epoch != nil {
+			return nil
 		}
 		if decide(opAdvance, err) != again || ctx.Err() != nil {
-			return first, err
+			return err
 		}
 		pause(ctx, c.ctx, c.policy().pause(n))
 	}
@@ -189,7 +186,7 @@ func (c *Chain) begin(ctx context.Context) {
 			if err == nil {
 				return
 			}
-			if driver.ClassOf(err) != driver.Conflict && c.view.Load().epoch.Number == 1 {
+			if class := driver.ClassOf(err); class != driver.Conflict && class != driver.Fenced && c.view.Load().epoch.Number == 1 {
 				c.log.Warn("the chain begins without its standbys", zap.Error(err))
 				return
 			}

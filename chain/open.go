@@ -133,31 +133,43 @@ func hostName() string {
 	return fmt.Sprintf("%s-%d-%s", name, os.Getpid(), driver.NewToken().String()[:8])
 }
 
-// openLinks opens the stores of all links.
+// openLinks opens the stores of all links at once, so that a driver that hangs
+// does not hold up the others. The error tells of every link that cannot be one.
 func (c *Chain) openLinks(ctx context.Context) error {
-	for _, config := range c.config.Links {
+	c.links = make([]*link, len(c.config.Links))
+	errs := make([]error, len(c.links))
+	var all sync.WaitGroup
+	for i, config := range c.config.Links {
 		l := &link{name: config.Name, store: config.Store, drop: make(chan struct{}, 1), stir: make(chan struct{}, 1), onLost: c.tellLost}
 		l.merges = &combiner[*mergeGroup]{send: func(groups []*mergeGroup) { c.mergeBatch(l, groups) }}
-		if l.store == nil {
-			store, err := within(ctx, func(ctx context.Context) (driver.Store, error) { return c.openStore(ctx, config) },
-				func(late driver.Store) { c.closeStore(late) })
-			if err != nil {
-				return driver.In(err, l.name, "open")
+		c.links[i] = l
+		all.Go(func() { errs[i] = c.openLink(ctx, l, config) })
+	}
+	all.Wait()
+	if errs[0] == nil { // what the others are compared with
+		for i, l := range c.links {
+			if errs[i] == nil {
+				errs[i] = c.suits(l)
 			}
-			l.store, l.owned = store, true
-		}
-		l.store = c.telemetry.observe(l.store, l.name)
-		c.links = append(c.links, l)
-		about, err := c.describe(ctx, l)
-		if err != nil {
-			return driver.In(err, l.name, "describe")
-		}
-		l.about = about
-		if err := c.suits(l); err != nil {
-			return err
 		}
 	}
-	return nil
+	return errors.Join(errs...)
+}
+
+// openLink opens the store of l and asks it what it is.
+func (c *Chain) openLink(ctx context.Context, l *link, config Link) error {
+	if l.store == nil {
+		store, err := within(ctx, func(ctx context.Context) (driver.Store, error) { return c.openStore(ctx, config) },
+			func(late driver.Store) { c.closeStore(late) })
+		if err != nil {
+			return driver.In(err, l.name, "open")
+		}
+		l.store, l.owned = store, true
+	}
+	l.store = c.telemetry.observe(l.store, l.name)
+	about, err := c.describe(ctx, l)
+	l.about = about
+	return driver.In(err, l.name, "describe")
 }
 
 // suits returns why l cannot be a link of the chain; nil if it can.
@@ -271,11 +283,22 @@ func (c *Chain) Close(ctx context.Context) error {
 	case <-ctx.Done():
 		errs = append(errs, fmt.Errorf("close chain %q: background work has not ended: %w", c.config.Name, ctx.Err()))
 	}
-	for _, l := range c.links {
-		if l.owned {
-			_, err := within(ctx, func(ctx context.Context) (struct{}, error) { return struct{}{}, l.store.Close(ctx) }, func(struct{}) {})
-			errs = append(errs, driver.In(err, l.name, "close"))
+	return errors.Join(append(errs, c.closeLinks(ctx)...)...)
+}
+
+// closeLinks closes the stores that Open has opened, all at once.
+func (c *Chain) closeLinks(ctx context.Context) []error {
+	errs := make([]error, len(c.links))
+	var all sync.WaitGroup
+	for i, l := range c.links {
+		if !l.owned {
+			continue
 		}
+		all.Go(func() {
+			_, err := within(ctx, func(ctx context.Context) (struct{}, error) { return struct{}{}, l.store.Close(ctx) }, func(struct{}) {})
+			errs[i] = driver.In(err, l.name, "close")
+		})
 	}
-	return errors.Join(errs...)
+	all.Wait()
+	return errs
 }

@@ -92,11 +92,53 @@ func TestHostsOpenAtOnce(t *testing.T) {
 			wg.Go(func() { benches[i] = open(t, configOf(stores[0].another(), stores[1].another())) })
 		}
 		wg.Wait()
+		t.Cleanup(func() {
+			for _, b := range benches {
+				b.dump(t)
+			}
+		})
 		for i, b := range benches {
 			require.Equal(t, firstEpoch, b.start(t, fmt.Sprint(i)).Epoch)
 		}
 		require.Equal(t, []string{"b"}, stores[0].epoch(t).InSync)
 		require.True(t, stores[0].epoch(t).Equal(stores[1].epoch(t)))
+	})
+}
+
+// A driver that hangs holds up neither the other links nor what is said of them.
+func TestLinksAreOpenedAtOnce(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		stores := newStores(4)
+		asked := make([]bool, len(stores))
+		end := make(chan struct{})
+		for i, s := range stores {
+			s.about = func(d *driver.DescribeResponse) {
+				asked[i] = true
+				switch i {
+				case 0, 2: // hang
+					<-end
+				case 3:
+					d.Contract = 99
+				}
+			}
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
+		defer cancel()
+		began := time.Now()
+		_, err := chain.Open(ctx, configOf(stores...))
+		require.Less(t, time.Since(began), 4*time.Second)
+		synctest.Wait()
+		require.Equal(t, []bool{true, true, true, true}, asked)
+		require.Equal(t, driver.Unavailable, driver.ClassOf(err))
+		require.Regexp(t, `(?s)"?a"?: describe.*c: describe`, err.Error())
+		close(end)
+		synctest.Wait()
+
+		stores[0].about, stores[2].about = nil, nil
+		_, err = chain.Open(t.Context(), configOf(stores...))
+		require.Equal(t, driver.Invalid, driver.ClassOf(err))
+		require.ErrorContains(t, err, "d: open")
 	})
 }
 
