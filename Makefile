@@ -25,6 +25,8 @@ SAMPLE_DATA  ?= sample-data
 SAMPLE_CALLS ?= 0
 DEMO_REPORT  ?= demo-report
 FAULTS       ?= .
+# The chain of the demo goes back soon: it has three minutes.
+DEMO_SETTINGS = policy.hold_down=3s
 
 TOOLS              := $(CURDIR)/.tools
 GOLANGCI_LINT      := $(TOOLS)/golangci-lint-$(GOLANGCI_LINT_VERSION)/golangci-lint
@@ -142,8 +144,13 @@ sample-data: ## real recordings and their Master.csv into sample-data/; SAMPLE_C
 	cp "$$sounds/../../../doc/asterisk-core-sounds-en-wav/copyright" '$(SAMPLE_DATA)/COPYRIGHT'
 
 .PHONY: demo
-demo: build sample-data ## the recorder on real recordings, with failures on purpose
-	bin/recorder demo -data '$(SAMPLE_DATA)' -plugins bin -report '$(DEMO_REPORT)'
+demo: SAMPLE_CALLS = 2000
+demo: deps-demo build sample-data ## the recorder on real recordings, with failures on purpose
+	bin/recorder demo -config conf/understudy.yaml $(DEMO_SETTINGS:%=-set %) -data '$(SAMPLE_DATA)' -report '$(DEMO_REPORT)'
+
+.PHONY: deps-demo
+deps-demo:
+	@scripts/deps.sh redis-server
 
 .PHONY: clean
 clean: ## remove what was built, made or measured; keeps the tools

@@ -1,14 +1,17 @@
 #!/bin/bash
-# Installs the Debian packages that tests and code generation need and that are missing.
-# As root they are installed; otherwise the command to run is printed and the exit status is 1.
+# Installs the Debian packages that tests and code generation need and that are missing; with
+# arguments, only those named. As root they are installed; otherwise the command to run is printed
+# and the exit status is 1.
 set -eu
 
+wanted=" $* "
 missing=()
 
-# need PACKAGE FILE... notes the package when one of its files is not there.
+# need PACKAGE FILE... notes the package when it is wanted and one of its files is not there.
 need() {
     local package=$1 file
     shift
+    [[ $wanted == "  " || $wanted == *" $package "* ]] || return 0
     for file in "$@"; do
         [ -e "$file" ] || command -v "$file" >/dev/null 2>&1 || { missing+=("$package"); return; }
     done

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"flag"
 	"io"
-	"path/filepath"
 	"time"
 
 	"github.com/understudy-dev/understudy/examples/recorder/internal/demo"
@@ -16,21 +15,20 @@ import (
 // runDemo runs the demo and prints its report.
 func runDemo(ctx context.Context, flags *flag.FlagSet, args []string, _ io.Reader, stdout io.Writer) error {
 	config := demo.Config{Out: stdout}
+	config.Chain.AddFlags(flags)
 	flags.StringVar(&config.Data, "data", "", "`folder` with Master.csv, monitor/ and expected.json; it is not changed")
-	binaries := flags.String("plugins", "bin", "`folder` with the plugin understudy-memory")
 	flags.StringVar(&config.Report, "report", "demo-report", "`folder` for report.json and the logs")
-	flags.IntVar(&config.Workers, "workers", 4, "`number` of calls that a pool works on at once")
-	flags.DurationVar(&config.Lease, "lease", 2*time.Second, "`time` after which the calls of a dead pool are taken over")
-	flags.DurationVar(&config.Intake, "intake", 4*time.Second, "`time` over which the calls come in")
+	flags.IntVar(&config.Workers, "workers", 4, "`number` of calls that a host works on at once")
+	flags.DurationVar(&config.Lease, "lease", 5*time.Second, "`time` after which the calls of a dead host are taken over")
+	flags.DurationVar(&config.Intake, "intake", 60*time.Second, "`time` over which the calls come in")
 	if err := parse(flags, args, "data"); err != nil {
 		return err
 	}
-	config.Plugin = filepath.Join(*binaries, "understudy-memory")
 	report, err := demo.Run(ctx, config)
-	if err != nil {
+	if report == nil {
 		return err
 	}
-	if err := report.Print(stdout); err != nil {
+	if err := errors.Join(err, report.Print(stdout)); err != nil {
 		return err
 	}
 	if !report.OK() {

@@ -34,7 +34,7 @@ var errUsage = errors.New("usage")
 var commands = []command{
 	{"run", "archive the calls of a folder", runAll},
 	{"demo", "the same with failures on purpose, and a check of what came of it", runDemo},
-	{"pool", "work on calls for a demo in another process", runPool},
+	{"host", "one host of the demo, in a process of its own", runHost},
 }
 
 func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {

@@ -10,39 +10,17 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"strings"
 	"time"
 
 	"go.uber.org/zap"
 
 	"github.com/understudy-dev/understudy/chain"
+	"github.com/understudy-dev/understudy/conf"
 	"github.com/understudy-dev/understudy/driver"
-	"github.com/understudy-dev/understudy/examples/recorder/internal/demo"
 	"github.com/understudy-dev/understudy/examples/recorder/internal/host"
 	"github.com/understudy-dev/understudy/examples/recorder/internal/job"
 	"github.com/understudy-dev/understudy/examples/recorder/internal/sample"
 )
-
-// links is a flag that may be given several times: the chain in its order.
-type links []chain.Link
-
-func (l *links) String() string {
-	names := make([]string, len(*l))
-	for i, link := range *l {
-		names[i] = link.Name + "=" + link.Plugin
-	}
-	return strings.Join(names, " ")
-}
-
-// Set implements flag.Value.
-func (l *links) Set(s string) error {
-	name, path, ok := strings.Cut(s, "=")
-	if !ok {
-		return errors.New("want NAME=PLUGIN, such as first=bin/understudy-memory")
-	}
-	*l = append(*l, chain.Link{Name: name, Plugin: path})
-	return nil
-}
 
 // layout says where a folder of calls has what.
 func layout(data, out string) job.Config {
@@ -56,27 +34,28 @@ func layout(data, out string) job.Config {
 
 // runAll archives all calls of a folder and ends.
 func runAll(ctx context.Context, flags *flag.FlagSet, args []string, _ io.Reader, stdout io.Writer) error {
-	var chained links
-	flags.Var(&chained, "link", "link of the chain as `NAME=PLUGIN`; several, in the order of preference")
+	var options conf.Options
+	options.AddFlags(flags)
 	data := flags.String("data", "", "`folder` with Master.csv and monitor/")
 	out := flags.String("out", "", "`folder` for archive/, index.ndjson and set-aside.ndjson")
 	zone := flags.String("zone", "UTC", "time `zone` of Master.csv")
 	workers := flags.Int("workers", 8, "`number` of calls at once")
-	if err := parse(flags, args, "link", "data", "out"); err != nil {
+	if err := parse(flags, args, "data", "out"); err != nil {
 		return err
 	}
 	location, err := time.LoadLocation(*zone)
 	if err != nil {
 		return fmt.Errorf("-zone: %w", err)
 	}
-	if err := os.MkdirAll(*out, 0o755); err != nil {
-		return err
-	}
-	log, err := demo.NewLog("stderr")
+	config, err := conf.Load(options)
 	if err != nil {
 		return err
 	}
-	c, err := chain.Open(ctx, chain.Config{Name: "recorder", Links: chained}, chain.WithLogger(log))
+	if err := os.MkdirAll(*out, 0o755); err != nil {
+		return err
+	}
+	log := config.Log.Logger(os.Stderr)
+	c, err := chain.Open(ctx, config.ChainConfig(), chain.WithLogger(log))
 	if err != nil {
 		return err
 	}
@@ -102,7 +81,7 @@ func archiveAll(ctx context.Context, c *chain.Chain, config job.Config, master s
 		worked <- c.Work(working, host.Kind, host.Logged(log, host.Handler(j, nil)), host.WorkOptions(workers))
 	}()
 	intake := &host.Intake{Chain: c, Zone: zone, Callers: workers}
-	err = intake.Run(ctx, file)
+	lines, err := intake.Run(ctx, file)
 	if err == nil {
 		err = host.AllDone(ctx, c)
 	}
@@ -115,7 +94,6 @@ func archiveAll(ctx context.Context, c *chain.Chain, config job.Config, master s
 	if err != nil {
 		return err
 	}
-	lines, _ := intake.Progress()
 	_, err = fmt.Fprintf(stdout, "%d lines: %d calls archived, %d set aside\n", lines, len(done), lines-len(done))
 	return err
 }

@@ -3,6 +3,7 @@
 package demo
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -12,21 +13,49 @@ import (
 	"slices"
 	"strings"
 	"time"
-
-	"github.com/understudy-dev/understudy/examples/recorder/internal/host"
 )
+
+// reportFile is the name of the report in its folder.
+const reportFile = "report.json"
 
 // Report is what came of it.
 type Report struct {
 	Lines         int            `json:"lines"`     // of Master.csv
+	Started       int            `json:"started"`   // workflows
+	Completed     int            `json:"completed"` // workflows that have ended
 	Archived      int            `json:"archived"`  // calls in the index
 	SetAside      map[string]int `json:"set_aside"` // lines by reason
 	Lost          int            `json:"lost"`      // lines of which nothing is known
 	DoneTwice     int            `json:"done_twice"`
+	LeftBehind    int            `json:"left_behind"`     // workflows that have not ended
 	LongestWaitMS float64        `json:"longest_wait_ms"` // of any call to the chain
 	Failovers     []Failover     `json:"failovers"`
+	Failbacks     []Failback     `json:"failbacks"`
 	ElapsedMS     float64        `json:"elapsed_ms"`
 	Problems      []string       `json:"problems"` // empty: everything is as it must be
+}
+
+// Failover is a failover as the report has it.
+type Failover struct {
+	AtMS      float64 `json:"at_ms"` // since the first call was due
+	Epoch     uint64  `json:"epoch"`
+	From      string  `json:"from"`
+	To        string  `json:"to"`
+	Host      string  `json:"host"` // that decided it
+	Cause     string  `json:"cause"`
+	Attempts  int     `json:"attempts"`
+	ElapsedMS float64 `json:"elapsed_ms"` // from the start of the first attempt that failed
+	InFlight  int     `json:"in_flight"`
+}
+
+// Failback is a planned switch as the report has it.
+type Failback struct {
+	AtMS    float64 `json:"at_ms"` // since the first call was due
+	Epoch   uint64  `json:"epoch"`
+	From    string  `json:"from"`
+	To      string  `json:"to"`
+	Host    string  `json:"host"`     // that decided it
+	PauseMS float64 `json:"pause_ms"` // in which nothing was committed
 }
 
 // OK reports whether everything is as it must be.
@@ -36,24 +65,26 @@ func (r *Report) problem(format string, args ...any) {
 	r.Problems = append(r.Problems, fmt.Sprintf(format, args...))
 }
 
-func (r *Report) addWaits(intake *host.Intake, pools ...*pool) {
-	_, longest := intake.Progress()
-	for _, p := range pools {
-		waited, _ := p.seen()
-		longest = max(longest, waited)
+// addHeard adds what the hosts have told. The story has two failovers and two failbacks.
+func (r *Report) addHeard(hosts []*hostProcess, began time.Time) {
+	for _, h := range hosts {
+		waited, events := h.heard()
+		r.LongestWaitMS = max(r.LongestWaitMS, ms(waited))
+		for _, e := range events {
+			if e.Failover != nil {
+				e.Failover.Host, e.Failover.AtMS = e.Host, ms(e.At.Sub(began))
+				r.Failovers = append(r.Failovers, *e.Failover)
+			}
+			if e.Failback != nil {
+				e.Failback.Host, e.Failback.AtMS = e.Host, ms(e.At.Sub(began))
+				r.Failbacks = append(r.Failbacks, *e.Failback)
+			}
+		}
 	}
-	r.LongestWaitMS = ms(longest)
-}
-
-// addFailovers adds the failovers that the intake and the pools decided. The story has exactly one.
-func (r *Report) addFailovers(intake []Failover, pools ...*pool) {
-	r.Failovers = intake
-	for _, p := range pools {
-		_, decided := p.seen()
-		r.Failovers = append(r.Failovers, decided...)
-	}
-	if len(r.Failovers) != 1 {
-		r.problem("%d failovers, want 1", len(r.Failovers))
+	slices.SortFunc(r.Failovers, func(a, b Failover) int { return cmp.Compare(a.Epoch, b.Epoch) })
+	slices.SortFunc(r.Failbacks, func(a, b Failback) int { return cmp.Compare(a.Epoch, b.Epoch) })
+	if len(r.Failovers) < 2 || len(r.Failbacks) < 2 {
+		r.problem("%d failovers and %d failbacks, want 2 of each", len(r.Failovers), len(r.Failbacks))
 	}
 }
 
@@ -62,7 +93,7 @@ func (r *Report) write(dir string) error {
 	if err != nil {
 		return err
 	}
-	return os.WriteFile(filepath.Join(dir, "report.json"), append(text, '\n'), 0o644)
+	return os.WriteFile(filepath.Join(dir, reportFile), append(text, '\n'), 0o644)
 }
 
 // Print prints the report as a table.
@@ -73,6 +104,8 @@ func (r *Report) Print(out io.Writer) error {
 	}
 	b.WriteString("\n")
 	row("calls", "%d", r.Lines)
+	row("started", "%d", r.Started)
+	row("completed", "%d", r.Completed)
 	row("archived", "%d", r.Archived)
 	aside := 0
 	for _, n := range r.SetAside {
@@ -84,14 +117,23 @@ func (r *Report) Print(out io.Writer) error {
 	}
 	row("lost", "%d", r.Lost)
 	row("done twice", "%d", r.DoneTwice)
+	row("left behind", "%d", r.LeftBehind)
 	row("longest wait", "%s of any call to the chain", span(r.LongestWaitMS))
 	for _, f := range r.Failovers {
-		row("failover", "%s → %s, decided by %s after %s and %d failed attempts, %d calls waiting", f.From, f.To, f.Host, span(f.ElapsedMS), f.Attempts, f.InFlight)
+		row("failover", "at %.1f s: %s → %s by %s, %s after the first failure; %d failed attempts, %d calls waited",
+			f.AtMS/1000, f.From, f.To, f.Host, span(f.ElapsedMS), f.Attempts, f.InFlight)
 		row("", "cause: %s", f.Cause)
 	}
+	for _, f := range r.Failbacks {
+		row("failback", "at %.1f s: %s → %s by %s, with a pause of %s", f.AtMS/1000, f.From, f.To, f.Host, span(f.PauseMS))
+	}
 	row("took", "%s", span(r.ElapsedMS))
-	for _, problem := range r.Problems {
+	const most = 20
+	for _, problem := range r.Problems[:min(most, len(r.Problems))] {
 		row("WRONG", "%s", problem)
+	}
+	if more := len(r.Problems) - most; more > 0 {
+		row("", "and %d more: see %s", more, reportFile)
 	}
 	_, err := io.WriteString(out, b.String())
 	return err

@@ -3,7 +3,6 @@
 package demo
 
 import (
-	"errors"
 	"os"
 	"path/filepath"
 
@@ -17,27 +16,31 @@ const (
 	setAsideFile = "set-aside.ndjson"
 )
 
-// stage copies the calls into a work folder, beside the report, so that the demo can be run again on the same data.
-func (d *demo) stage() (string, error) {
-	work, err := os.MkdirTemp(d.config.Report, "work-")
-	if err != nil {
-		return "", err
+// stage copies the calls into a work folder, so that the demo can be run again on the same data.
+func stage(data, work string) error {
+	if err := os.CopyFS(filepath.Join(work, sample.MonitorDir), os.DirFS(filepath.Join(data, sample.MonitorDir))); err != nil {
+		return err
 	}
-	monitor := filepath.Join(work, sample.MonitorDir)
-	err = os.CopyFS(monitor, os.DirFS(filepath.Join(d.config.Data, sample.MonitorDir)))
-	if err == nil {
-		err = copyFile(filepath.Join(work, sample.MasterFile), filepath.Join(d.config.Data, sample.MasterFile))
-	}
-	if err != nil {
-		return "", errors.Join(err, os.RemoveAll(work))
-	}
-	return work, nil
-}
-
-func copyFile(to, from string) error {
-	text, err := os.ReadFile(from)
+	text, err := os.ReadFile(filepath.Join(data, sample.MasterFile))
 	if err != nil {
 		return err
 	}
-	return os.WriteFile(to, text, 0o644)
+	return os.WriteFile(filepath.Join(work, sample.MasterFile), text, 0o644)
+}
+
+// prepare makes the folder for the report, without what an earlier run has left in it.
+func prepare(report string) error {
+	if err := os.MkdirAll(report, 0o755); err != nil {
+		return err
+	}
+	old, err := filepath.Glob(filepath.Join(report, "*.log"))
+	if err != nil {
+		return err
+	}
+	for _, file := range append(old, filepath.Join(report, reportFile)) {
+		if err := os.RemoveAll(file); err != nil {
+			return err
+		}
+	}
+	return nil
 }

@@ -8,34 +8,29 @@ import (
 	"sync"
 	"time"
 
-	"go.uber.org/zap"
-
 	"github.com/understudy-dev/understudy/chain"
+	"github.com/understudy-dev/understudy/driver"
 )
 
-// ChainName is the name of the demo's chain.
-const ChainName = "recorder"
-
-// Failover is a failover as the report has it.
-type Failover struct {
-	Epoch     uint64  `json:"epoch"`
-	From      string  `json:"from"`
-	To        string  `json:"to"`
-	Host      string  `json:"host"` // that decided it
-	Cause     string  `json:"cause"`
-	Attempts  int     `json:"attempts"`
-	ElapsedMS float64 `json:"elapsed_ms"` // from the start of the first attempt that failed
-	InFlight  int     `json:"in_flight"`
-}
-
-// message is one line that a pool writes to its standard output.
+// message is one line that a host writes to its standard output.
 type message struct {
-	Stopped  string    `json:"stopped,omitempty"`   // the point within a step at which a call stands still
-	WaitedMS float64   `json:"waited_ms,omitempty"` // the longest wait for a save point so far
-	Failover *Failover `json:"failover,omitempty"`
+	Stopped  string  `json:"stopped,omitempty"`   // the point within a step at which a call stands still
+	WaitedMS float64 `json:"waited_ms,omitempty"` // the longest wait of a caller so far
+	TakenIn  int     `json:"taken_in,omitempty"`  // all calls of the host's part, that many, are taken in
+	Failed   string  `json:"failed,omitempty"`    // an error that a caller saw
+	Event    *told   `json:"event,omitempty"`
 }
 
-// Teller tells the demo what a pool in another process sees.
+// told is an event of the chain as a host saw it.
+type told struct {
+	At       time.Time    `json:"at,omitzero"` // of a failover or failback
+	Epoch    driver.Epoch `json:"epoch"`
+	Failover *Failover    `json:"failover,omitempty"`
+	Failback *Failback    `json:"failback,omitempty"`
+	Host     string       `json:"-"`
+}
+
+// Teller tells the demo what a host in another process sees.
 type Teller struct {
 	mu      sync.Mutex
 	out     *json.Encoder
@@ -45,47 +40,54 @@ type Teller struct {
 // NewTeller returns a Teller that writes to out.
 func NewTeller(out io.Writer) *Teller { return &Teller{out: json.NewEncoder(out)} }
 
-// tell writes a message. When nobody reads it, the pool is about to end anyway.
-func (t *Teller) tell(m message) { _ = t.out.Encode(m) }
-
-// Stopped tells that a call stands still at a point within a step.
-func (t *Teller) Stopped(point string) {
+// tell writes a message. When nobody reads it, the host is about to end anyway.
+func (t *Teller) tell(m message) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.tell(message{Stopped: point})
+	_ = t.out.Encode(m)
 }
 
-// Waited tells how long a save point took, if no other has taken longer.
+// Stopped tells that a call stands still at a point within a step.
+func (t *Teller) Stopped(point string) { t.tell(message{Stopped: point}) }
+
+// TakenIn tells that all lines of the host's part are started, and how many they are.
+func (t *Teller) TakenIn(lines int) { t.tell(message{TakenIn: lines}) }
+
+// Failed tells of an error that a caller saw.
+func (t *Teller) Failed(err error) { t.tell(message{Failed: err.Error()}) }
+
+// Waited tells how long a call to the chain took, if no other has taken longer.
 func (t *Teller) Waited(d time.Duration) {
 	t.mu.Lock()
-	defer t.mu.Unlock()
-	if d > t.longest {
-		t.longest = d
+	longer := d > t.longest
+	t.longest = max(t.longest, d)
+	t.mu.Unlock()
+	if longer {
 		t.tell(message{WaitedMS: ms(d)})
 	}
 }
 
-// Event tells of failovers; it is a handler of the chain's events.
-func (t *Teller) Event(e chain.Event) {
-	if over, ok := e.(chain.FailedOver); ok {
-		t.mu.Lock()
-		defer t.mu.Unlock()
-		t.tell(message{Failover: failoverOf(over, "pool")})
+// Event tells of what changes the epoch; it is a handler of the chain's events.
+func (t *Teller) Event(event chain.Event) {
+	e := &told{}
+	switch event := event.(type) {
+	case chain.FailedOver:
+		e.At, e.Epoch = event.At, event.Epoch
+		e.Failover = &Failover{Epoch: event.Epoch.Number, From: event.From, To: event.To, Cause: event.Cause.Error(),
+			Attempts: event.Attempts, ElapsedMS: ms(event.Elapsed), InFlight: event.InFlight}
+	case chain.Switched:
+		e.At, e.Epoch = event.At, event.Epoch
+		e.Failback = &Failback{Epoch: event.Epoch.Number, From: event.From, To: event.To, PauseMS: ms(event.Pause)}
+	case chain.Joined:
+		e.Epoch = event.Epoch
+	case chain.Followed:
+		e.Epoch = event.Epoch
+	case chain.StandbyDropped:
+		e.Epoch = event.Epoch
+	default:
+		return
 	}
-}
-
-func failoverOf(e chain.FailedOver, host string) *Failover {
-	return &Failover{Epoch: e.Epoch.Number, From: e.From, To: e.To, Host: host, Cause: e.Cause.Error(),
-		Attempts: e.Attempts, ElapsedMS: ms(e.Elapsed), InFlight: e.InFlight}
+	t.tell(message{Event: e})
 }
 
 func ms(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
-
-// NewLog returns a logger of JSON lines to a file.
-func NewLog(path string) (*zap.Logger, error) {
-	config := zap.NewProductionConfig()
-	config.Sampling = nil // each line is a change of state
-	config.DisableCaller, config.DisableStacktrace = true, true
-	config.OutputPaths, config.ErrorOutputPaths = []string{path}, []string{path}
-	return config.Build()
-}

@@ -27,13 +27,23 @@ type evidence struct {
 	entries   []job.Entry // of Master.csv
 	index     []job.IndexLine
 	setAside  []job.SetAsideLine
-	archived  map[string]int // recordings in the archive, by name without folder
-	workflows map[string]chain.Record
+	archived  map[string]int          // recordings in the archive, by name without folder
+	workflows map[string]chain.Record // in Redis
+	standby   map[string]chain.Record // in Event Store
 }
 
-// verify holds what is there against what must be.
-func (d *demo) verify(ctx context.Context, r *Report) error {
-	e, err := d.gather(ctx)
+// verify lets the hosts finish, and holds what is there against what must be.
+func (d *demo) verify(ctx context.Context, r *Report) (err error) {
+	check, end, err := d.openCheck(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, end()) }()
+	if err := d.finish(ctx, check); err != nil {
+		return err
+	}
+	r.addHeard(d.hosts, d.began)
+	e, err := d.gather(ctx, check)
 	if err != nil {
 		return fmt.Errorf("verify: %w", err)
 	}
@@ -44,6 +54,15 @@ func (d *demo) verify(ctx context.Context, r *Report) error {
 // compare notes in r all that is not as it must be.
 func (d *demo) compare(e *evidence, r *Report) {
 	r.Archived, r.SetAside = len(e.index), map[string]int{}
+	r.Started = len(e.workflows)
+	for id := range e.workflows {
+		if e.workflows[id].Status.Finished() {
+			r.Completed++
+			continue
+		}
+		r.LeftBehind++
+		r.problem("left behind: %s is %s", id, e.workflows[id].Status)
+	}
 	for _, line := range e.setAside {
 		r.SetAside[string(line.Reason)]++
 	}
@@ -60,6 +79,24 @@ func (d *demo) compare(e *evidence, r *Report) {
 	}
 	if len(e.workflows) != len(e.entries) {
 		r.problem("%d workflows for %d lines", len(e.workflows), len(e.entries))
+	}
+	checkStores(e, r)
+}
+
+// checkStores: both stores hold the same.
+func checkStores(e *evidence, r *Report) {
+	for id, want := range e.workflows {
+		if have, ok := e.standby[id]; !ok {
+			r.problem("the workflow of %s is in %s, but not in %s", id, redisLink, eventStoreLink)
+		} else if !driver.Equal(&have, &want) {
+			r.problem("the workflow of %s is %s at revision %d in %s, and %s at revision %d in %s",
+				id, want.Status, want.Revision, redisLink, have.Status, have.Revision, eventStoreLink)
+		}
+	}
+	for id := range e.standby {
+		if _, ok := e.workflows[id]; !ok {
+			r.problem("the workflow of %s is in %s, but not in %s", id, eventStoreLink, redisLink)
+		}
 	}
 }
 
@@ -155,7 +192,7 @@ func sum(path string) (string, error) {
 	return hex.EncodeToString(hash[:]), nil
 }
 
-func (d *demo) gather(ctx context.Context) (*evidence, error) {
+func (d *demo) gather(ctx context.Context, check *chain.Chain) (*evidence, error) {
 	e := &evidence{archived: map[string]int{}, workflows: map[string]chain.Record{}}
 	master, err := os.Open(filepath.Join(d.work, sample.MasterFile))
 	if err != nil {
@@ -183,11 +220,24 @@ func (d *demo) gather(ctx context.Context) (*evidence, error) {
 	if err != nil {
 		return nil, err
 	}
-	workflows, err := host.Workflows(ctx, d.chain)
-	for i := range workflows {
-		e.workflows[workflows[i].ID] = workflows[i]
+	if e.workflows, err = workflowsOf(ctx, check, redisLink); err != nil {
+		return nil, err
 	}
+	e.standby, err = workflowsOf(ctx, check, eventStoreLink)
 	return e, err
+}
+
+// workflowsOf makes a link the active one and returns what it holds.
+func workflowsOf(ctx context.Context, check *chain.Chain, link string) (map[string]chain.Record, error) {
+	if err := check.SwitchTo(ctx, link); err != nil {
+		return nil, err
+	}
+	all, err := host.Workflows(ctx, check)
+	byID := map[string]chain.Record{}
+	for i := range all {
+		byID[all[i].ID] = all[i]
+	}
+	return byID, err
 }
 
 func readLines[T any](path string) ([]T, error) {

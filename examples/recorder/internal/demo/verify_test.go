@@ -3,6 +3,7 @@
 package demo
 
 import (
+	"maps"
 	"os"
 	"path/filepath"
 	"testing"
@@ -30,7 +31,7 @@ func balanced(t *testing.T) (*demo, *evidence) {
 	}
 	hash, err := sum(filepath.Join(d.work, archiveDir, "one.wav"))
 	require.NoError(t, err)
-	return d, &evidence{
+	e := &evidence{
 		entries:  []job.Entry{{Line: 1, Call: cdr.Call{UniqueID: "one"}}, {Line: 2, Call: cdr.Call{UniqueID: "two"}}},
 		index:    []job.IndexLine{{UniqueID: "one", Path: "one.wav", SHA256: hash}},
 		setAside: []job.SetAsideLine{{ID: "two", Line: 2, UniqueID: "two", Reason: job.Damaged}},
@@ -38,6 +39,8 @@ func balanced(t *testing.T) (*demo, *evidence) {
 		workflows: map[string]chain.Record{
 			"one": {ID: "one", Status: driver.Succeeded}, "two": {ID: "two", Status: driver.Failed}},
 	}
+	e.standby = maps.Clone(e.workflows)
+	return d, e
 }
 
 // TestVerify: each way in which it may have gone wrong is found.
@@ -69,6 +72,14 @@ func TestVerify(t *testing.T) {
 			e.workflows["one"] = chain.Record{Status: driver.Leased}
 		}, "the workflow of one is leased"},
 		{"WorkflowMissing", func(_ *testing.T, _ *demo, e *evidence) { delete(e.workflows, "one") }, "1 workflows for 2 lines"},
+		{"LeftBehind", func(_ *testing.T, _ *demo, e *evidence) {
+			e.workflows["one"] = chain.Record{Status: driver.Leased}
+		}, "left behind: one is leased"},
+		{"MissingInTheStandby", func(_ *testing.T, _ *demo, e *evidence) { delete(e.standby, "one") }, "of one is in redis, but not in eventstore"},
+		{"OnlyInTheStandby", func(_ *testing.T, _ *demo, e *evidence) { delete(e.workflows, "one") }, "of one is in eventstore, but not in redis"},
+		{"OlderInTheStandby", func(_ *testing.T, _ *demo, e *evidence) {
+			e.standby["one"] = chain.Record{ID: "one", Status: driver.Leased}
+		}, "and leased at revision 0 in eventstore"},
 		{"WrongReason", func(_ *testing.T, _ *demo, e *evidence) { e.setAside[0].Reason = job.Missing }, "line 2 was set aside as missing, want damaged"},
 		{"NotSetAside", func(_ *testing.T, _ *demo, e *evidence) { e.setAside = nil }, "line 2 was not set aside"},
 		{"SetAsideWithoutReason", func(_ *testing.T, d *demo, _ *evidence) { d.expected.SetAside = nil }, "line 2 was set aside"},

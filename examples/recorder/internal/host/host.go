@@ -10,7 +10,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"sync"
 	"time"
 
 	"go.uber.org/zap"
@@ -71,30 +70,39 @@ type Intake struct {
 	Chain   *chain.Chain
 	Zone    *time.Location
 	Callers int           // lines at once; 0: 1
-	Pace    time.Duration // least time from one line to the next; 0: as fast as possible
-
-	mu      sync.Mutex
-	lines   int
-	longest time.Duration
+	Pace    time.Duration // from one line to the next; 0: as fast as possible
+	Since   time.Time     // when the first line was due; what is overdue is not held back. Zero: now
+	// Part of Parts: the lines are dealt out to that many intakes, and this one takes those of one part, the first
+	// being 0. Parts 0 and 1: all lines.
+	Part, Parts int
+	Waited      func(time.Duration) // nil, or told how long each start took
 }
 
-// Run starts a workflow for each line. A second run over the same file starts nothing anew. It stops at the first error.
-func (in *Intake) Run(ctx context.Context, master io.Reader) error {
+// Run starts a workflow for each line, and returns for how many. A second run over the same file starts nothing anew. It
+// stops at the first error.
+func (in *Intake) Run(ctx context.Context, master io.Reader) (lines int, err error) {
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(max(in.Callers, 1))
+	due, row := in.Since, -1
+	if due.IsZero() {
+		due = time.Now()
+	}
 	for entry, err := range job.Entries(master, in.Zone) {
 		if err != nil {
-			return errors.Join(fmt.Errorf("read the call-detail file: %w", err), group.Wait())
+			return lines, errors.Join(fmt.Errorf("read the call-detail file: %w", err), group.Wait())
 		}
 		if ctx.Err() != nil {
 			break
 		}
-		group.Go(func() error { return in.start(ctx, &entry) })
-		if in.Pace > 0 {
-			wait(ctx, in.Pace)
+		if row++; row%max(in.Parts, 1) != in.Part {
+			continue
 		}
+		wait(ctx, time.Until(due))
+		due = due.Add(in.Pace)
+		lines++
+		group.Go(func() error { return in.start(ctx, &entry) })
 	}
-	return group.Wait()
+	return lines, group.Wait()
 }
 
 func (in *Intake) start(ctx context.Context, entry *job.Entry) error {
@@ -104,24 +112,19 @@ func (in *Intake) start(ctx context.Context, entry *job.Entry) error {
 	}
 	began := time.Now()
 	_, err = in.Chain.Start(ctx, chain.Workflow{ID: entry.ID(), Kind: Kind, Input: input})
-	in.mu.Lock()
-	defer in.mu.Unlock()
-	in.longest = max(in.longest, time.Since(began))
+	if in.Waited != nil {
+		in.Waited(time.Since(began))
+	}
 	if err != nil {
 		return fmt.Errorf("line %d: %w", entry.Line, err)
 	}
-	in.lines++
 	return nil
 }
 
-// Progress returns how many lines are started, and the longest that one took.
-func (in *Intake) Progress() (lines int, longest time.Duration) {
-	in.mu.Lock()
-	defer in.mu.Unlock()
-	return in.lines, in.longest
-}
-
 func wait(ctx context.Context, d time.Duration) {
+	if d <= 0 {
+		return
+	}
 	timer := time.NewTimer(d)
 	defer timer.Stop()
 	select {
