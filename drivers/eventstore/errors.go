@@ -74,6 +74,8 @@ func classify(err error, trailer metadata.MD, mayHaveEffect bool) *fault {
 	switch {
 	case mayHaveEffect && s.Code() == codes.Aborted:
 		e.Class, e.Detail = driver.Unknown, "the server gave up waiting for the other nodes, which may have the events"
+	case mayHaveEffect && (s.Code() == codes.Unknown || s.Code() == codes.Internal) && !cutOff(s):
+		e.Class, e.Detail = driver.Unknown, "the events were sent and the server failed: see its log"
 	case mayHaveEffect:
 		e.Class, e.Detail = driver.Unknown, "the events were sent and no answer came"
 	case cutOff(s):

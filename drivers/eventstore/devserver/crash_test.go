@@ -4,6 +4,7 @@ package devserver_test
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"fmt"
 	"os"
@@ -26,19 +27,22 @@ import (
 type process struct {
 	command *exec.Cmd
 	address string
+	log     *bytes.Buffer // to be read once it was killed
 }
 
-func launch(t *testing.T, data string) *process {
+func launch(t *testing.T, data string, env ...string) *process {
 	t.Helper()
 	command := exec.CommandContext(t.Context(), os.Args[0], "-listen", "127.0.0.1:0", "-data", data)
-	command.Env = append(os.Environ(), serverProcess+"=1")
+	command.Env = append(append(os.Environ(), serverProcess+"=1"), env...)
+	log := &bytes.Buffer{}
+	command.Stderr = log
 	stdout, err := command.StdoutPipe()
 	require.NoError(t, err)
 	require.NoError(t, command.Start())
 	line, err := bufio.NewReader(stdout).ReadString('\n')
 	require.NoError(t, err)
 	address, _, _ := strings.Cut(strings.TrimPrefix(strings.TrimSpace(line), "esdb://"), "?")
-	return &process{command: command, address: address}
+	return &process{command: command, address: address, log: log}
 }
 
 func (p *process) kill(t *testing.T) {
@@ -115,13 +119,40 @@ func TestNothingAcknowledgedIsLostWhenKilled(t *testing.T) {
 		require.NoError(t, <-ended)
 		cancel()
 	}
+	told.verify(t, data)
+	require.Greater(t, told.count(), rounds*perRound)
+}
+
+// TestNothingAcknowledgedIsLostWhenTheDiskIsFull writes until there is no room.
+func TestNothingAcknowledgedIsLostWhenTheDiskIsFull(t *testing.T) {
+	t.Parallel()
+	data := t.TempDir()
+	told := &acknowledged{events: map[string]map[uint64]uuid.UUID{}}
+	p := launch(t, data, fileLimit+"=300000")
+	ctx, cancel := context.WithTimeout(t.Context(), waiting)
+	defer cancel()
+	require.NoError(t, told.load(ctx, p.address, 4), "until a write fails")
+	require.NoError(t, ctx.Err())
+	conn, err := grpc.NewClient("passthrough:///"+p.address, grpc.WithTransportCredentials(insecure.NewCredentials()), grpc.WithDisableRetry())
+	require.NoError(t, err)
+	defer func() { require.NoError(t, conn.Close()) }()
+	_, _, err = (wire{conn: conn, streams: api.NewStreamsClient(conn)}).read(ctx, streamRead("s0"))
+	require.NoError(t, err, "it can still be read")
+	p.kill(t)
+	require.Contains(t, p.log.String(), "its disk has room")
+	told.verify(t, data)
+	require.NotZero(t, told.count())
+}
+
+// verify reads everything that was acknowledged.
+func (a *acknowledged) verify(t *testing.T, data string) {
+	t.Helper()
 	server, err := devserver.Start(devserver.Options{Data: data})
 	require.NoError(t, err, "the store is readable")
 	defer func() { require.NoError(t, server.Close()) }()
 	w := dial(t, server, 0)
 	defer func() { require.NoError(t, w.conn.Close()) }()
-	checked := 0
-	for stream, events := range told.events {
+	for stream, events := range a.events {
 		got, _, err := w.read(t.Context(), streamRead(stream))
 		require.NoError(t, err)
 		for i, m := range got {
@@ -130,8 +161,6 @@ func TestNothingAcknowledgedIsLostWhenKilled(t *testing.T) {
 		for last, id := range events {
 			require.Less(t, last, uint64(len(got)), "%s: revision %d was acknowledged and is lost", stream, last)
 			require.Equal(t, id.String(), got[last].GetEvent().GetEvent().GetId().GetString_())
-			checked++
 		}
 	}
-	require.Greater(t, checked, rounds*perRound)
 }

@@ -10,6 +10,8 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"strconv"
+	"syscall"
 	"testing"
 	"time"
 
@@ -32,8 +34,24 @@ import (
 // serverProcess names the environment variable that turns the test binary into the command, so that it can be killed.
 const serverProcess = "EVENTSTORE_DEV_SERVER_PROCESS"
 
+// fileLimit is the environment variable with the size that the files of a server's process may have, as if the disk
+// was full then.
+const fileLimit = "DEVSERVER_TEST_FILE_LIMIT"
+
+func limitFiles(size string) {
+	n, err := strconv.ParseUint(size, 10, 64)
+	if err != nil {
+		return
+	}
+	signal.Ignore(syscall.SIGXFSZ) // writes fail instead
+	if err := syscall.Setrlimit(syscall.RLIMIT_FSIZE, &syscall.Rlimit{Cur: n, Max: n}); err != nil {
+		os.Exit(3)
+	}
+}
+
 func TestMain(m *testing.M) {
 	if os.Getenv(serverProcess) != "" {
+		limitFiles(os.Getenv(fileLimit))
 		ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 		code := devserver.Main(ctx, os.Args[1:], os.Stdout, os.Stderr)
 		stop()

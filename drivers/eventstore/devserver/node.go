@@ -91,6 +91,16 @@ func (s *Server) newGRPC(n *node) *grpc.Server {
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: minClientPing, PermitWithoutStream: true}),
 		grpc.KeepaliveParams(keepalive.ServerParameters{Time: keepAlive, Timeout: keepAlive}),
 		grpc.UnknownServiceHandler(services.handle),
+		grpc.ChainUnaryInterceptor(func(ctx context.Context, req any, info *grpc.UnaryServerInfo, handle grpc.UnaryHandler) (any, error) {
+			resp, err := handle(ctx, req)
+			s.report(info.FullMethod, err)
+			return resp, err
+		}),
+		grpc.ChainStreamInterceptor(func(service any, stream grpc.ServerStream, info *grpc.StreamServerInfo, handle grpc.StreamHandler) error {
+			err := handle(service, stream)
+			s.report(info.FullMethod, err)
+			return err
+		}),
 	}
 	if s.tls != nil {
 		options = append(options, grpc.Creds(credentials.NewTLS(s.tls)))
@@ -100,6 +110,22 @@ func (s *Server) newGRPC(n *node) *grpc.Server {
 	services.register(g, &gossip.Gossip_ServiceDesc, &gossiper{server: s, node: n})
 	services.register(g, &features.ServerFeatures_ServiceDesc, &featurer{server: s})
 	return g
+}
+
+// reportEvery is how often failures of the server itself are logged at most.
+const reportEvery = time.Second
+
+// report logs that a call ended because the server itself failed, as with a full disk.
+func (s *Server) report(method string, err error) {
+	if status.Code(err) != codes.Internal {
+		return
+	}
+	last, now := s.reported.Load(), time.Now().UnixNano()
+	if now-last < int64(reportEvery) || !s.reported.CompareAndSwap(last, now) {
+		return
+	}
+	s.options.Logger.Error("development server failed: see that the directory of its data can be written to and its disk has room",
+		zap.String("call", method), zap.Error(err))
 }
 
 // dispatcher serves what the gRPC server does not find: methods in another case, and methods that do not exist.

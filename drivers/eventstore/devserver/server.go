@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"github.com/google/uuid"
 	"go.uber.org/zap"
@@ -27,7 +28,8 @@ type Server struct {
 	ca        []byte
 	faults    faultState
 	cluster   cluster
-	temporary string // data directory to remove
+	temporary string       // data directory to remove
+	reported  atomic.Int64 // when a failure was logged, in nanoseconds since 1970
 
 	restarts sync.WaitGroup
 	closing  chan struct{}
