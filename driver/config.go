@@ -30,7 +30,9 @@ func DecodeConfig(config json.RawMessage, into any) error {
 		}
 		return nil
 	}
-	if wrong, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
+	if wrong, ok := errors.AsType[*json.UnmarshalTypeError](err); ok && wrong.Field == "" {
+		return invalid("configuration: want a section, such as {\"key\": \"value\"}, not a JSON %s", wrong.Value)
+	} else if ok {
 		return invalid("configuration: key %q is a %s, want %s", wrong.Field, wrong.Value, expectedForm(wrong.Type))
 	}
 	if key, ok := strings.CutPrefix(err.Error(), "json: unknown field "); ok {
@@ -62,11 +64,27 @@ func expectedForm(t reflect.Type) string {
 	return "a " + t.Kind().String()
 }
 
+// keysOf returns the keys of a section, those of sections in it as "section.key".
 func keysOf(t reflect.Type) []string {
 	var keys []string
 	for field := range t.Fields() {
-		if key, _, _ := strings.Cut(field.Tag.Get("json"), ","); key != "" && key != "-" {
+		key, _, _ := strings.Cut(field.Tag.Get("json"), ",")
+		if key == "" || key == "-" {
+			continue
+		}
+		of := field.Type
+		if of.Kind() == reflect.Pointer {
+			of = of.Elem()
+		}
+		var inner []string
+		if of.Kind() == reflect.Struct {
+			inner = keysOf(of)
+		}
+		if len(inner) == 0 {
 			keys = append(keys, key)
+		}
+		for _, k := range inner {
+			keys = append(keys, key+"."+k)
 		}
 	}
 	return keys

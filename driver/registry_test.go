@@ -56,14 +56,19 @@ func TestDecodeConfigIsStrict(t *testing.T) {
 		Shards   int             `json:"shards"`
 		Timeout  driver.Duration `json:"timeout"`
 		Password driver.Secret   `json:"password"`
+		TLS      *struct {
+			CA string `json:"ca"`
+		} `json:"tls"`
 	}
 	o := options{Address: "default", Timeout: driver.Duration(time.Second)}
 	require.NoError(t, driver.DecodeConfig(nil, &o))
 	require.NoError(t, driver.DecodeConfig(json.RawMessage(`{"shards":3,"password":"hunter2","timeout":"150ms"}`), &o))
-	require.Equal(t, options{"default", 3, driver.Duration(150 * time.Millisecond), driver.NewSecret("hunter2")}, o)
+	require.Equal(t, options{"default", 3, driver.Duration(150 * time.Millisecond), driver.NewSecret("hunter2"), nil}, o)
 
 	for config, text := range map[string]string{
-		`{"adress":"x"}`:                      `unknown key "adress"; known keys: address, shards, timeout, password`,
+		`{"adress":"x"}`:                      `unknown key "adress"; known keys: address, shards, timeout, password, tls.ca`,
+		`{"tls":{"c":"x"}}`:                   `unknown key "c"; known keys: address, shards, timeout, password, tls.ca`,
+		`["x"]`:                               `want a section, such as {"key": "value"}, not a JSON array`,
 		`{"shards":"many"}`:                   `key "shards" is a string, want a whole number`,
 		`{"address":7}`:                       `key "address" is a number, want a text`,
 		`{"timeout":5}`:                       `a duration is 5, want a text such as "2s"`,

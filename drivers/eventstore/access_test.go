@@ -144,7 +144,7 @@ func TestAccessOfAnUnknownAuthority(t *testing.T) {
 	t.Parallel()
 	server, s, _ := tlsServer(t)
 	s["tls"] = settings{"ca": caFile(t, start(t, devserver.Options{TLS: true}))}
-	denied(t, open(t, s), "certificate")
+	denied(t, open(t, s), "set tls.ca to the certificates of who signed it")
 	s["tls"] = settings{"ca": filepath.Join(t.TempDir(), "none.pem")}
 	denied(t, open(t, s), "cannot use the file in tls.ca")
 	noPEM := filepath.Join(t.TempDir(), "no.pem")
@@ -152,7 +152,7 @@ func TestAccessOfAnUnknownAuthority(t *testing.T) {
 	s["tls"] = settings{"ca": noPEM}
 	denied(t, open(t, s), "holds no certificate")
 	s["tls"] = settings{"ca": caFile(t, server), "server_name": "es.example.org"}
-	denied(t, open(t, s), "es.example.org")
+	denied(t, open(t, s), "connect to that, or set tls.server_name")
 	s["tls"] = settings{"ca": caFile(t, server), "certificate": noPEM, "key": noPEM}
 	denied(t, open(t, s), "tls.certificate and tls.key")
 }
@@ -185,7 +185,7 @@ func TestAppendLargerThanTheServerTakes(t *testing.T) {
 func TestAccessInPlainText(t *testing.T) {
 	t.Parallel()
 	server, s, _ := tlsServer(t)
-	denied(t, open(t, settings{"hosts": server.Addresses()}), "no answer")
+	denied(t, open(t, settings{"hosts": server.Addresses()}), "no answer in plain text: set tls")
 	s["hosts"] = start(t, devserver.Options{}).Addresses()
-	denied(t, open(t, s), "handshake")
+	denied(t, open(t, s), "the server speaks no TLS: leave tls out")
 }

@@ -97,11 +97,11 @@ func TestAccessWithAClientCertificate(t *testing.T) {
 
 	none := with(certificate, key)
 	none["tls"] = settings{"ca": ca}
-	denied(t, open(t, none), "certificate required")
+	denied(t, open(t, none), "the server wants a certificate of the client")
 	other := newAuthority(t)
 	certificate, key = other.client()
 	stranger := open(t, with(certificate, key))
-	denied(t, stranger, "unknown certificate authority")
+	denied(t, stranger, "does not take the certificate of the client")
 	other.certificate, other.key = authority.certificate, authority.key
 	other.client() // in the place of the other one
 	eventually(t, patience, func() error { return stranger.try(back) })
@@ -110,7 +110,7 @@ func TestAccessWithAClientCertificate(t *testing.T) {
 	astray["tls"] = settings{"ca": replaced, "certificate": certificate, "key": key}
 	require.NoError(t, os.CopyFS(filepath.Dir(replaced), os.DirFS(authority.dir))) // an authority, but not the server's
 	lost := open(t, astray)
-	denied(t, lost, "certificate signed by unknown authority")
+	denied(t, lost, "the server's certificate is not trusted: set tls.ca")
 	require.NoError(t, os.WriteFile(replaced, server.CA(), 0o600))
 	eventually(t, patience, func() error { return lost.try(back) })
 

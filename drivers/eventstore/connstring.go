@@ -65,6 +65,7 @@ func (c *Config) fromSettings(query string) error {
 		switch strings.ToLower(key) {
 		case "tls":
 			encrypted, err = strconv.ParseBool(value)
+			encrypted = encrypted || err != nil // or there were other complaints for nothing
 		case "tlsverifycert":
 			verified, err = strconv.ParseBool(value)
 		case "tlscafile":

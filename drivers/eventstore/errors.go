@@ -70,7 +70,7 @@ func classify(err error, trailer metadata.MD, mayHaveEffect bool) *fault {
 			return &fault{error: &driver.Error{Class: a.class, Detail: detail, Cause: plain(s)}, moved: a.moved, rejected: a.rejected}
 		}
 	}
-	e := &driver.Error{Class: driver.Unavailable, Detail: "no answer", Cause: plain(s)}
+	e := &driver.Error{Class: driver.Unavailable, Detail: noAnswer(s), Cause: plain(s)}
 	switch {
 	case mayHaveEffect && s.Code() == codes.Aborted:
 		e.Class, e.Detail = driver.Unknown, "the server gave up waiting for the other nodes, which may have the events"
@@ -83,6 +83,29 @@ func classify(err error, trailer metadata.MD, mayHaveEffect bool) *fault {
 		e.Class, e.Detail = driver.Internal, "the server could not digest the call"
 	}
 	return &fault{error: e, broken: s.Code() == codes.Unavailable, late: s.Code() == codes.DeadlineExceeded}
+}
+
+// handshakes are the reasons why a connection is refused that the configuration can
+// do something about, as gRPC and package tls word them.
+var handshakes = []struct{ text, advice string }{
+	{"first record does not look like a TLS handshake", "the server speaks no TLS: leave tls out, or say tls=false in the connection string"},
+	{"certificate signed by unknown authority", "the server's certificate is not trusted: set tls.ca to the certificates of who signed it"},
+	{"x509: certificate is valid for", "the server's certificate is for another name: connect to that, or set tls.server_name"},
+	{"x509: cannot validate certificate for", "the server's certificate is for another name: connect to that, or set tls.server_name"},
+	{"tls: certificate required", "the server wants a certificate of the client: set tls.certificate and tls.key"},
+	{"tls: unknown certificate authority", "the server does not take the certificate of the client: see tls.certificate and tls.key"},
+	{"tls: bad certificate", "the server does not take the certificate of the client: see tls.certificate and tls.key"},
+	{"error reading server preface", "no answer in plain text: set tls if the server speaks TLS"},
+}
+
+// noAnswer says why a call got no answer, and what to do where that is known.
+func noAnswer(s *status.Status) string {
+	for _, h := range handshakes {
+		if s.Code() == codes.Unavailable && strings.Contains(s.Message(), h.text) {
+			return h.advice
+		}
+	}
+	return "no answer"
 }
 
 // cutOff reports whether the call broke off, as when the server stops: gRPC gives
