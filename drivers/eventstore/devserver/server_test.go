@@ -3,11 +3,13 @@
 package devserver_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"io"
 	"net"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -49,6 +51,14 @@ func TestDataAreUsedByOneServerAtATime(t *testing.T) {
 	f := setup(t, devserver.Options{})
 	_, err := devserver.Start(devserver.Options{Data: f.options.Data})
 	require.ErrorContains(t, err, "another process")
+}
+
+func TestDataThatAreNoneAreRefused(t *testing.T) {
+	t.Parallel()
+	data := t.TempDir()
+	require.NoError(t, os.WriteFile(filepath.Join(data, "events.bolt"), bytes.Repeat([]byte("no database "), 10000), 0o600))
+	_, err := devserver.Start(devserver.Options{Data: data})
+	require.ErrorContains(t, err, "remove it or choose another data directory")
 }
 
 func TestAddressInUse(t *testing.T) {

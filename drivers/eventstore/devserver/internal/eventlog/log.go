@@ -59,6 +59,9 @@ func Open(dir string, recentIDs int) (*Log, error) {
 	if errors.Is(err, berrors.ErrTimeout) {
 		return nil, fmt.Errorf("open %s: another process uses it; stop that one or choose another data directory: %w", path, err)
 	}
+	if errors.Is(err, berrors.ErrInvalid) || errors.Is(err, berrors.ErrChecksum) || errors.Is(err, berrors.ErrVersionMismatch) {
+		return nil, fmt.Errorf("open %s: not a file of the development server, or a damaged one; remove it or choose another data directory: %w", path, err)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("open %s: %w", path, err)
 	}
