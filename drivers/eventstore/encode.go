@@ -34,7 +34,8 @@ const envelopeMost = 320
 
 // size returns the most that a server counts the event with.
 func (enc *encoded) size() int {
-	return len(enc.data) + 2*len(enc.eventType) + envelopeMost + len(appendText(nil, enc.id))
+	var scratch [driver.MaxIDBytes + 2]byte
+	return len(enc.data) + 2*len(enc.eventType) + envelopeMost + len(appendText(scratch[:0], enc.id))
 }
 
 // encode makes the data of an event.
