@@ -13,7 +13,9 @@ import (
 	"os"
 	"reflect"
 	"strconv"
+	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"go.uber.org/zap"
@@ -39,16 +41,18 @@ type hostConfig struct {
 	Seed    uint64
 }
 
-// quietCommand is the line that makes a host start nothing more. The end of its
-// input makes it end.
-const quietCommand = "quiet"
+// What a host is told by lines of its input, the end of which makes it end.
+const (
+	quietCommand  = "quiet"   // start nothing more
+	switchCommand = "switch " // make the link that follows the active one
+)
 
 // maxStarting is how many starts may wait at once in a host.
 const maxStarting = 512
 
 type host struct {
 	config  hostConfig
-	chain   *chain.Chain
+	chain   atomic.Pointer[chain.Chain]
 	journal *journal
 }
 
@@ -92,7 +96,11 @@ func runHost(stdin io.Reader) (err error) {
 			if err != nil {
 				return
 			}
-			if line == quietCommand+"\n" {
+			line = strings.TrimSuffix(line, "\n")
+			if link, ok := strings.CutPrefix(line, switchCommand); ok {
+				h.switchTo(ctx, link)
+			}
+			if line == quietCommand {
 				stopStarting()
 			}
 		}
@@ -104,9 +112,10 @@ func (h *host) run(ctx, starting context.Context, log *os.File) error {
 	encoder := zap.NewProductionEncoderConfig()
 	encoder.EncodeTime, encoder.EncodeDuration = zapcore.RFC3339NanoTimeEncoder, zapcore.StringDurationEncoder
 	logger := zap.New(zapcore.NewCore(zapcore.NewJSONEncoder(encoder), log, zap.InfoLevel))
+	var c *chain.Chain
 	var err error
 	for { // a host that is started in the middle of a fault tries again, as its supervisor would make it
-		h.chain, err = chain.Open(ctx, h.config.Chain, chain.WithLogger(logger), chain.WithEvents(h.event))
+		c, err = chain.Open(ctx, h.config.Chain, chain.WithLogger(logger), chain.WithEvents(h.event))
 		if err == nil {
 			break
 		}
@@ -115,16 +124,29 @@ func (h *host) run(ctx, starting context.Context, log *os.File) error {
 			return err
 		}
 	}
+	h.chain.Store(c)
 	worked := make(chan error, 1)
 	go func() {
-		worked <- h.chain.Work(ctx, kind, h.handle, chain.WorkOptions{Concurrency: h.config.Workers, Lease: h.config.Lease, Drain: 2 * time.Second,
+		worked <- c.Work(ctx, kind, h.handle, chain.WorkOptions{Concurrency: h.config.Workers, Lease: h.config.Lease, Drain: 2 * time.Second,
 			Retry: chain.RetryPolicy{MaxAttempts: -1, Backoff: 50 * time.Millisecond, MaxBackoff: time.Second}})
 	}()
 	h.startAll(ctx, starting)
 	err = <-worked
 	closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
 	defer cancel()
-	return errors.Join(err, h.chain.Close(closing))
+	return errors.Join(err, c.Close(closing))
+}
+
+// switchTo makes a link the active one.
+func (h *host) switchTo(ctx context.Context, link string) {
+	c := h.chain.Load()
+	if c == nil {
+		h.journal.add(entry{Tell: refused, Text: "switch: the chain is not open"})
+		return
+	}
+	if err := c.SwitchTo(ctx, link); err != nil {
+		h.journal.add(entry{Tell: refused, Text: err.Error()})
+	}
 }
 
 // startAll starts workflows at a steady rate until starting is done, and returns
@@ -155,7 +177,7 @@ func (h *host) startAll(ctx, starting context.Context) {
 func (h *host) start(ctx context.Context, id string) {
 	h.journal.add(entry{Tell: meant, ID: id})
 	began := time.Now()
-	r, err := h.chain.Start(ctx, chain.Workflow{ID: id, Kind: kind, Input: []byte(id)})
+	r, err := h.chain.Load().Start(ctx, chain.Workflow{ID: id, Kind: kind, Input: []byte(id)})
 	switch {
 	case err == nil:
 		e := about(started, &r, "")

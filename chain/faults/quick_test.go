@@ -10,27 +10,19 @@ import (
 	"github.com/understudy-dev/understudy/chain"
 )
 
-// quick is a policy that notices a frozen store in seconds.
-var quick = chain.Policy{Timeout: 2 * time.Second, Attempt: 500 * time.Millisecond, Mirror: time.Second}
+// quick is a policy that notices a frozen store, and one that has come back, in
+// seconds.
+var quick = chain.Policy{Timeout: 2 * time.Second, Attempt: 500 * time.Millisecond, Mirror: time.Second,
+	Check: chain.Check{Interval: 300 * time.Millisecond, Rise: 2}, HoldDown: time.Second, MaxHoldDown: 5 * time.Second}
 
+// Redis is killed, and comes back without its data.
 func TestRedisKilled(t *testing.T) {
 	t.Parallel()
-	w := start(t, options{})
+	w := start(t, options{policy: quick})
 	w.redis.Kill(t)
 	w.active(t, second)
-	w.progress(t, 40)
-	w.redis.Start(t)
-	w.finish(t)
-}
-
-func TestRedisFrozenWithAQuickPolicy(t *testing.T) {
-	t.Parallel()
-	w := start(t, options{policy: quick})
-	w.redis.Freeze(t)
-	w.active(t, second)
-	w.progress(t, 40)
-	w.redis.Thaw(t)
 	w.progress(t, 20)
+	w.redis.Start(t)
 	w.finish(t)
 }
 
@@ -41,25 +33,23 @@ func TestOneHostCutOffFromRedis(t *testing.T) {
 	w := start(t, options{policy: quick, proxied: true})
 	w.hosts[0].redis.cut()
 	w.active(t, second)
-	w.progress(t, 40)
-	w.hosts[0].redis.mend()
 	w.progress(t, 20)
+	w.hosts[0].redis.mend()
 	w.finish(t)
 }
 
 func TestHostKilled(t *testing.T) {
 	t.Parallel()
-	w := start(t, options{lease: time.Second})
+	w := start(t, options{policy: quick, lease: time.Second})
 	w.killHost(t, w.random.IntN(len(w.hosts)))
-	w.progress(t, 40)
 	w.finish(t)
 }
 
 func TestPluginOfRedisKilled(t *testing.T) {
 	t.Parallel()
-	w := start(t, options{})
+	w := start(t, options{policy: quick})
 	w.signalPlugin(t, first, syscall.SIGKILL)
-	w.progress(t, 60)
+	w.progress(t, 40)
 	w.finish(t)
 }
 
@@ -71,10 +61,8 @@ func TestHostPausedOverAFailover(t *testing.T) {
 	thaw := w.hosts[0].freeze(t)
 	w.redis.Freeze(t)
 	w.active(t, second)
-	w.progress(t, 60)
+	w.progress(t, 20)
 	w.redis.Thaw(t)
-	w.progress(t, 10)
 	thaw()
-	w.progress(t, 60)
 	w.finish(t)
 }
