@@ -107,12 +107,8 @@ func (c *Chain) carry(ctx context.Context, records []driver.Record, counts func(
 		ids[i] = records[i].ID
 	}
 	held, v, err := onActive(ctx, c, opCarry, "carry over", nil, func(ctx context.Context, v *view) ([]driver.Record, error) {
-		if _, err := v.active.merge(ctx, v.epoch.Number, records); err != nil {
+		if err := mergeActive(ctx, v, records); err != nil {
 			return nil, err
-		}
-		// A merge goes on during a handover, and may then be missing in the link that joins.
-		if e, err := v.active.epoch(ctx); err != nil || !e.Equal(v.epoch) {
-			return nil, cmp.Or(err, error(&driver.Error{Class: driver.Fenced, Epoch: &e}))
 		}
 		return v.active.get(ctx, ids...)
 	})
@@ -121,4 +117,16 @@ func (c *Chain) carry(ctx context.Context, records []driver.Record, counts func(
 	}
 	held = slices.DeleteFunc(held, func(r driver.Record) bool { return !counts(&r) })
 	return held, c.mirror(v, held)
+}
+
+// mergeActive merges records into the active link of v. A merge goes on during a
+// handover, and may then be missing in the link that joins: that is Fenced.
+func mergeActive(ctx context.Context, v *view, records []driver.Record) error {
+	if _, err := v.active.merge(ctx, v.epoch.Number, records); err != nil {
+		return err
+	}
+	if e, err := v.active.epoch(ctx); err != nil || !e.Equal(v.epoch) {
+		return cmp.Or(err, error(&driver.Error{Class: driver.Fenced, Epoch: &e}))
+	}
+	return nil
 }

@@ -142,6 +142,9 @@ func (c *Chain) commitBatch(items []*item) {
 			if err == nil {
 				err = driver.In(refusal(verdicts), v.active.name, "commit")
 			}
+			if err == nil {
+				err = raise(ctx, v, transitions, verdicts)
+			}
 			return verdicts, err
 		})
 		switch {
@@ -185,6 +188,22 @@ func stamped(items []*item, epoch uint64) []driver.Transition {
 		transitions[i].Record.Epoch = epoch
 	}
 	return transitions
+}
+
+// raise brings transitions that the active link had already, under the same token,
+// but from an earlier epoch, into the present one: in the standbys they will stand
+// like that. No link may hold a lower epoch than another one.
+func raise(ctx context.Context, v *view, transitions []driver.Transition, verdicts []driver.Verdict) error {
+	var repeats []driver.Record
+	for i := range verdicts {
+		if verdicts[i].Err == nil && !verdicts[i].Applied {
+			repeats = append(repeats, transitions[i].Record)
+		}
+	}
+	if len(repeats) == 0 {
+		return nil
+	}
+	return mergeActive(ctx, v, repeats)
 }
 
 // refusal returns the first verdict that is not for the caller but for the link:

@@ -123,7 +123,8 @@ func TestActiveLinkThatWentBackBehindItsSwitch(t *testing.T) {
 }
 
 // Three hosts start and work while the chain is switched to and fro. No caller
-// sees an error, and nothing is lost or held twice.
+// sees an error, nothing is lost or held twice, and in the end both links hold the
+// same, also of what both had got in the moment of a switch.
 func TestSwitchUnderLoad(t *testing.T) {
 	t.Parallel()
 	stores := newStores(2)
@@ -183,6 +184,7 @@ func TestSwitchUnderLoad(t *testing.T) {
 		require.NoError(t, stop())
 	}
 	books.balance(t, hosts[0].Chain, int(started.Load()))
+	same(t, stores[0], stores[1])
 	var pauses []time.Duration
 	for _, host := range hosts {
 		require.Empty(t, eventsOf[chain.FailedOver](host))
@@ -191,6 +193,6 @@ func TestSwitchUnderLoad(t *testing.T) {
 			pauses = append(pauses, e.Pause)
 		}
 	}
-	require.Len(t, pauses, switches)
+	require.NotEmpty(t, pauses) // a switch that another host has completed is told by none
 	t.Logf("%d starts, longest wait %s, pauses of the switches %v", started.Load(), time.Duration(longest.Load()), pauses)
 }
