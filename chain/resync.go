@@ -251,22 +251,35 @@ func (r *resync) delta(ctx context.Context) (told int, err error) {
 		return int(r.copied - before), err
 	}
 	work := newCrew(ctx)
-	at, err := r.changes(ctx, r.point.Changes, func(changes []driver.Change) error {
-		told += len(changes)
-		records := make([]driver.Record, 0, len(changes))
-		r.mu.Lock()
-		for i := range changes {
-			if changes[i].Record != nil {
-				records = append(records, *changes[i].Record)
-				r.sample.add(changes[i].ID)
-			}
-		}
-		r.mu.Unlock()
+	var waiting []driver.Record // a feed may tell of one change at a time: that many merges would take too long
+	bytes := 0
+	flush := func() error {
+		records := waiting
+		waiting, bytes = nil, 0
 		return work.do(func(ctx context.Context) error {
 			_, err := r.merge(ctx, records)
 			return err
 		})
+	}
+	at, err := r.changes(ctx, r.point.Changes, func(changes []driver.Change) error {
+		told += len(changes)
+		r.mu.Lock()
+		for i := range changes {
+			if record := changes[i].Record; record != nil {
+				waiting = append(waiting, *record)
+				bytes += driver.EncodedSize(record)
+				r.sample.add(changes[i].ID)
+			}
+		}
+		r.mu.Unlock()
+		if len(waiting) < driver.MaxBatch && bytes < driver.MaxBatchBytes {
+			return nil
+		}
+		return flush()
 	})
+	if err == nil && len(waiting) > 0 {
+		err = flush()
+	}
 	if err := errors.Join(err, work.wait()); err != nil {
 		return told, err
 	}
