@@ -12,6 +12,9 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
+// slowly is a rate at which a resync takes seconds, but more than the load brings.
+const slowly = 300
+
 // away makes Redis fail and come back, and returns when it came.
 func (w *world) away(t *testing.T) time.Time {
 	t.Helper()
@@ -31,7 +34,7 @@ func TestRedisDiesInFailback(t *testing.T) {
 			t.Parallel()
 			o := options{redis: durable, policy: quick}
 			if event == "ResyncStarted" {
-				o.policy.ResyncRate = 50 // so that it takes seconds
+				o.policy.ResyncRate = slowly
 			}
 			w := start(t, o)
 			w.happens(t, event, w.away(t))
@@ -60,7 +63,7 @@ func TestRedisFreezesInTheHandover(t *testing.T) {
 func TestEventStoreDiesInFailback(t *testing.T) {
 	t.Parallel()
 	o := options{policy: quick}
-	o.policy.ResyncRate = 50
+	o.policy.ResyncRate = slowly
 	w := start(t, o)
 	w.happens(t, "ResyncStarted", w.away(t))
 	w.eventstore.kill()
@@ -78,7 +81,7 @@ func TestStewardDies(t *testing.T) {
 			t.Parallel()
 			o := options{policy: quick}
 			if event == "ResyncStarted" {
-				o.policy.ResyncRate = 50
+				o.policy.ResyncRate = slowly
 			}
 			w := start(t, o)
 			steward := w.happens(t, event, w.away(t)).host

@@ -5,6 +5,8 @@
 package faults
 
 import (
+	"errors"
+	"slices"
 	"testing"
 	"time"
 )
@@ -69,7 +71,14 @@ func TestRedisDiesBeforeEventStoreHasCaughtUp(t *testing.T) {
 	w := start(t, options{proxied: true, redis: durable})
 	began := time.Now()
 	w.hosts[0].events.cut()
-	w.happens(t, "StandbyDropped", began)
+	await(t, "all hosts know that eventstore is out of step", func() error {
+		for _, h := range w.hosts {
+			if !slices.ContainsFunc(h.entries(t), func(e entry) bool { return e.Event == "StandbyDropped" }) {
+				return errors.New(h.name + " has not heard of it")
+			}
+		}
+		return nil
+	})
 	w.progress(t, 10)
 	died := time.Now()
 	w.redis.Kill(t)

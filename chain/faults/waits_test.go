@@ -37,15 +37,6 @@ func awaitEvery(t testing.TB, interval time.Duration, what string, condition fun
 	}
 }
 
-// lasts waits for a time: the length of a fault, or what comes of it.
-func lasts(t testing.TB, d time.Duration) {
-	t.Helper()
-	select {
-	case <-time.After(d):
-	case <-t.Context().Done():
-	}
-}
-
 // held returns the epoch record that a link holds now.
 func (w *world) held(t testing.TB, link string) (driver.Epoch, error) {
 	t.Helper()
@@ -137,22 +128,4 @@ func (w *world) progress(t testing.TB, n int) {
 		}
 		return nil
 	})
-}
-
-// happens waits for an event of a type, at from or later, and returns it.
-func (w *world) happens(t testing.TB, event string, from time.Time) entry {
-	t.Helper()
-	var found entry
-	awaitEvery(t, 10*time.Millisecond, event, func() error {
-		for _, h := range w.hosts {
-			for _, e := range h.entries(t) {
-				if e.Tell == happened && e.Event == event && !e.At.Before(from) {
-					found = e
-					return nil
-				}
-			}
-		}
-		return errors.New("no host has told of it")
-	})
-	return found
 }
