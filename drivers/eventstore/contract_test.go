@@ -30,7 +30,7 @@ func TestContractWire(t *testing.T) {
 		if err != nil {
 			return nil, err
 		}
-		return wiretest.InMemory(t, store), nil
+		return wiretest.InMemory(ct, store), nil
 	}
 	contracttest.Run(t, h)
 }

@@ -59,24 +59,33 @@ type answer struct {
 	rest []rueidis.RedisMessage
 }
 
-// with calls f with a session and returns what it returns. It waits for f no
-// longer than ctx, whatever state the client is in; f goes on in the background
-// then, bounded by the timeouts of the client, so it must share nothing with the
-// caller. The error of a ctx that ends during f is Unknown if f mutates.
+// with calls f with a session and returns what it returns; see begin.
 func with[R any](ctx context.Context, s *Store, mutates bool, f func(context.Context, *session) (R, error)) (R, error) {
+	return begin(ctx, s, s.calls, mutates, f)()
+}
+
+// turns bounds how many may do something at once.
+type turns chan struct{}
+
+// begin calls f with a session in the background, once it is its turn, and returns
+// what waits for the result. The wait is no longer than ctx, whatever state the client is in; f goes
+// on then, bounded by the timeouts of the client, so it must share nothing with the
+// caller. The error of a ctx that ends during f is Unknown if f mutates.
+func begin[R any](ctx context.Context, s *Store, among turns, mutates bool, f func(context.Context, *session) (R, error)) (wait func() (R, error)) {
 	var none R
+	refused := func(err error) func() (R, error) { return func() (R, error) { return none, err } }
 	if ctx.Err() != nil {
-		return none, driver.ContextError(ctx, false)
+		return refused(driver.ContextError(ctx, false))
 	}
 	select {
-	case s.slots <- struct{}{}:
+	case among <- struct{}{}:
 	case <-ctx.Done():
-		return none, driver.ContextError(ctx, false)
+		return refused(driver.ContextError(ctx, false))
 	}
 	session, err := s.connector.get(ctx)
 	if err != nil {
-		<-s.slots
-		return none, err
+		<-among
+		return refused(err)
 	}
 	type outcome struct {
 		result R
@@ -86,7 +95,7 @@ func with[R any](ctx context.Context, s *Store, mutates bool, f func(context.Con
 	go func() {
 		defer func() {
 			session.calls.Done()
-			<-s.slots
+			<-among
 		}()
 		own, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.patience)
 		defer cancel()
@@ -99,17 +108,24 @@ func with[R any](ctx context.Context, s *Store, mutates bool, f func(context.Con
 		}
 		done <- o
 	}()
-	select {
-	case o := <-done:
-		return o.result, o.err
-	case <-ctx.Done():
-		return none, driver.ContextError(ctx, mutates)
+	return func() (R, error) {
+		select {
+		case o := <-done:
+			return o.result, o.err
+		case <-ctx.Done():
+			return none, driver.ContextError(ctx, mutates)
+		}
 	}
 }
 
 // run runs a script on one shard.
 func (s *Store) run(ctx context.Context, sc script, shard int, g guard, suffixes []string, args ...string) (answer, error) {
-	out, err := with(ctx, s, sc.mutates, func(ctx context.Context, session *session) (answer, error) {
+	return s.start(ctx, sc, shard, g, suffixes, args...)()
+}
+
+// start begins to run a script on one shard; see begin.
+func (s *Store) start(ctx context.Context, sc script, shard int, g guard, suffixes []string, args ...string) (wait func() (answer, error)) {
+	answered := begin(ctx, s, s.calls, sc.mutates, func(ctx context.Context, session *session) (answer, error) {
 		k := newKeys(s.config.Prefix, s.chain, shard)
 		all := append(make([]string, 0, len(args)+1), g.pack(shard, session.shards))
 		a, err := s.exec(ctx, session, sc, k.with(suffixes...), append(all, args...))
@@ -118,10 +134,13 @@ func (s *Store) run(ctx context.Context, sc script, shard int, g guard, suffixes
 		}
 		return s.open(a, shard, g)
 	})
-	if err == nil {
-		s.note(out.mark)
+	return func() (answer, error) {
+		a, err := answered()
+		if err == nil {
+			s.note(a.mark)
+		}
+		return a, err
 	}
-	return out, err
 }
 
 // note keeps the mark of an answer; see foresee.

@@ -6,7 +6,6 @@ import (
 	"cmp"
 	"context"
 	"slices"
-	"sync"
 	"time"
 
 	"github.com/understudy-dev/understudy/driver"
@@ -34,7 +33,7 @@ func (s *Store) claim(ctx context.Context, req driver.ClaimRequest) (driver.Clai
 	req.Kinds = slices.Compact(slices.Sorted(slices.Values(req.Kinds)))
 	gains := make([]gain, shards)
 	if shards == 1 {
-		gains[0] = s.claimFrom(ctx, req, 0, req.Limit, driver.MaxBatchBytes)
+		gains[0] = s.claimFrom(ctx, req, 0, req.Limit, driver.MaxBatchBytes)()
 	} else {
 		s.claimAmong(ctx, req, gains)
 	}
@@ -43,7 +42,6 @@ func (s *Store) claim(ctx context.Context, req driver.ClaimRequest) (driver.Clai
 
 // gain is what one shard gave.
 type gain struct {
-	shard   int
 	answer  answer
 	given   int // by the first call of this token
 	records []driver.Record
@@ -53,11 +51,13 @@ type gain struct {
 
 // claimAmong fills gains, one for each shard.
 func (s *Store) claimAmong(ctx context.Context, req driver.ClaimRequest, gains []gain) {
-	var wg sync.WaitGroup
+	asked := make([]func() gain, len(gains))
 	for shard := range gains {
-		wg.Go(func() { gains[shard] = s.claimFrom(ctx, req, shard, 0, 0) })
+		asked[shard] = s.claimFrom(ctx, req, shard, 0, 0)
 	}
-	wg.Wait()
+	for shard := range gains {
+		gains[shard] = asked[shard]()
+	}
 	var order []int
 	for shard, g := range gains {
 		if g.err != nil || g.given > 0 {
@@ -73,7 +73,7 @@ func (s *Store) claimAmong(ctx context.Context, req driver.ClaimRequest, gains [
 		if limit == 0 || bytes < driver.MaxRecordBytes {
 			break
 		}
-		g := s.claimFrom(ctx, req, shard, limit, bytes)
+		g := s.claimFrom(ctx, req, shard, limit, bytes)()
 		gains[shard] = g
 		if g.err != nil {
 			break
@@ -85,18 +85,20 @@ func (s *Store) claimAmong(ctx context.Context, req driver.ClaimRequest, gains [
 	}
 }
 
-func (s *Store) claimFrom(ctx context.Context, req driver.ClaimRequest, shard, limit, bytes int) gain {
-	g := gain{shard: shard}
+func (s *Store) claimFrom(ctx context.Context, req driver.ClaimRequest, shard, limit, bytes int) (wait func() gain) {
 	args := make([]string, 0, 9+len(req.Kinds))
 	args = append(args, itoa(s.config.StreamLength), s.touch(), string(req.Token[:]), req.Owner,
 		itoa(int(req.Lease.Milliseconds())), itoa(limit), itoa(bytes), itoa(driver.MaxRecordBytes))
 	args = append(args, req.Kinds...)
-	g.answer, g.err = s.runHealing(ctx, claimScript, shard, guard{checkExact, req.Epoch, req.Seen},
+	answered := s.startHealing(ctx, claimScript, shard, guard{checkExact, req.Epoch, req.Seen},
 		[]string{":c:" + req.Token.String()}, args...)
-	if g.err == nil {
-		g.err = g.read()
+	return func() gain {
+		g := gain{}
+		if g.answer, g.err = answered(); g.err == nil {
+			g.err = g.read()
+		}
+		return g
 	}
-	return g
 }
 
 func (g *gain) read() error {

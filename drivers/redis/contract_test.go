@@ -13,6 +13,7 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -125,7 +126,7 @@ func (on installation) run(t *testing.T, ways ...string) {
 					if err != nil {
 						return nil, err
 					}
-					return wired{wiretest.InMemory(t, store), store}, nil
+					return wired{wiretest.InMemory(ct, store), store}, nil
 				}
 			case process:
 				h.Open, h.Kill = on.launch, killPlugin
@@ -159,7 +160,8 @@ func killLinked(t contracttest.T, s driver.Store) {
 func (on installation) launch(t contracttest.T, chain string) (driver.Store, error) {
 	path, err := pluginBinary()
 	require.NoError(t, err, "build the plugin")
-	return plugins.Launch(t.Context(), plugins.Spec{Path: path, Driver: redis.Name, Chain: chain, Link: "redis", Config: on.config(chain)})
+	return plugins.Launch(t.Context(), plugins.Spec{Path: path, Driver: redis.Name, Chain: chain, Link: "redis", Config: on.config(chain),
+		PingTimeout: 10 * time.Second}) // thousands of calls at once on a busy machine are no reason to take it for frozen
 }
 
 func killPlugin(t contracttest.T, s driver.Store) {

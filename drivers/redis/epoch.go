@@ -154,25 +154,38 @@ func (s *Store) exchange(ctx context.Context, req driver.AdvanceRequest, next st
 	return answer{}, &driver.Error{Class: driver.Unavailable, Detail: "the epoch changes too fast"}
 }
 
-// runHealing is run for mutations. A shard that is behind the first one, because
-// whoever advanced the epoch did not get to it, is brought up to it first.
-func (s *Store) runHealing(ctx context.Context, sc script, shard int, g guard, suffixes []string, args ...string) (answer, error) {
-	a, err := s.run(ctx, sc, shard, g, suffixes, args...)
+// startHealing is start for mutations. A shard that is behind the first one,
+// because whoever advanced the epoch did not get to it, is brought up to it, and
+// asked again.
+func (s *Store) startHealing(ctx context.Context, sc script, shard int, g guard, suffixes []string, args ...string) (wait func() (answer, error)) {
+	answered := s.start(ctx, sc, shard, g, suffixes, args...)
+	return func() (answer, error) {
+		a, err := answered()
+		if again, healErr := s.heal(ctx, shard, g, err); !again {
+			return a, healErr
+		}
+		return s.run(ctx, sc, shard, g, suffixes, args...)
+	}
+}
+
+// heal looks whether err says that a shard is behind the first one and brings it up
+// to it; else it returns err, or why that could not be done.
+func (s *Store) heal(ctx context.Context, shard int, g guard, err error) (again bool, _ error) {
 	refused, ok := errors.AsType[*driver.Error](err)
 	if shard == 0 || !ok || refused.Class != driver.Lost || refused.Epoch == nil {
-		return a, err
+		return false, err
 	}
 	_, blob, e, readErr := s.readEpoch(ctx, nil)
 	if readErr != nil {
-		return a, readErr // whether anything is lost is not known
+		return false, readErr // whether anything is lost is not known
 	}
 	if e.Number <= refused.Epoch.Number {
-		return a, err
+		return false, err
 	}
 	if _, adoptErr := s.run(ctx, adoptScript, shard, guard{seen: g.seen}, nil, blob, s.touch()); adoptErr != nil {
-		return a, untouched(adoptErr)
+		return false, untouched(adoptErr)
 	}
-	return s.run(ctx, sc, shard, g, suffixes, args...)
+	return true, nil
 }
 
 // untouched is the error of a call that was refused, and whose preparation for a

@@ -13,3 +13,6 @@ func Kill(s *Store) {
 		session.client.Close()
 	}
 }
+
+// LetCalls sets how many calls may be under way at once, before the first.
+func LetCalls(s *Store, most int) { s.calls = make(turns, most) }

@@ -125,18 +125,21 @@ func parseIndexEntry(entry string) (driver.Change, error) {
 	return c, nil
 }
 
-// awaitFeed waits a while for the feed of a shard to grow.
+// awaitFeed waits a while for the feed of a shard to grow. The client learns of the
+// end of ctx, but not of its deadline, which would end its reads and writes a moment
+// before ctx ends and look like a fault of the network.
 func (s *Store) awaitFeed(ctx context.Context, shard int, at driver.Mark) error {
-	_, err := with(ctx, s, false, func(_ context.Context, session *session) (struct{}, error) {
-		ctx, cancel := context.WithTimeout(ctx, feedBlock+time.Duration(s.config.ResponseTimeout))
+	_, err := begin(ctx, s, s.waits, false, func(own context.Context, session *session) (struct{}, error) {
+		own, cancel := context.WithTimeout(own, feedBlock+time.Duration(s.config.ResponseTimeout))
 		defer cancel()
+		defer context.AfterFunc(ctx, cancel)()
 		key := newKeys(s.config.Prefix, s.chain, shard).feed()
-		err := session.client.Do(ctx, session.client.B().Xread().Count(1).Block(feedBlock.Milliseconds()).
+		err := session.client.Do(own, session.client.B().Xread().Count(1).Block(feedBlock.Milliseconds()).
 			Streams().Key(key).Id(strconv.FormatUint(at.Sequence, 10)+"-0").Build()).Error()
 		if rueidis.IsRedisNil(err) {
 			return struct{}{}, nil
 		}
 		return struct{}{}, err
-	})
+	})()
 	return err
 }

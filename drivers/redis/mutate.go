@@ -7,7 +7,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"slices"
-	"sync"
 	"time"
 
 	"github.com/redis/rueidis"
@@ -82,17 +81,17 @@ func (s *Store) mutate(ctx context.Context, b batch) (driver.Receipt, []driver.V
 		return driver.Receipt{}, nil, err
 	}
 	parts := s.divide(b, shards, verdicts)
-	if len(parts) == 1 {
-		s.send(ctx, b, &parts[0])
-	} else {
+	if len(parts) > 1 {
 		if err := s.foresee(ctx, b.guard, parts); err != nil {
 			return driver.Receipt{}, nil, err
 		}
-		var wg sync.WaitGroup
-		for i := range parts {
-			wg.Go(func() { s.send(ctx, b, &parts[i]) })
-		}
-		wg.Wait()
+	}
+	answered := make([]func() (answer, error), len(parts))
+	for i, p := range parts {
+		answered[i] = s.send(ctx, b, p)
+	}
+	for i := range parts {
+		parts[i].answer, parts[i].err = answered[i]()
 	}
 	var receipt driver.Receipt
 	var failed []error
@@ -175,7 +174,7 @@ func (s *Store) divide(b batch, shards int, verdicts []driver.Verdict) []part {
 	return parts
 }
 
-func (s *Store) send(ctx context.Context, b batch, p *part) {
+func (s *Store) send(ctx context.Context, b batch, p part) (wait func() (answer, error)) {
 	more := b.more(p.places)
 	args := make([]string, 3, 3+len(more)+3*len(p.places))
 	args = append(args, more...)
@@ -191,9 +190,13 @@ func (s *Store) send(ctx context.Context, b batch, p *part) {
 		payload = appendChange(payload, r, entry)
 	}
 	args[0], args[1], args[2] = itoa(s.config.StreamLength), s.touch(), rueidis.BinaryString(payload)
-	p.answer, p.err = s.runHealing(ctx, b.script, p.shard, b.guard, nil, args...)
-	if p.err == nil {
-		a.free()
+	answered := s.startHealing(ctx, b.script, p.shard, b.guard, nil, args...)
+	return func() (answer, error) {
+		got, err := answered()
+		if err == nil {
+			a.free()
+		}
+		return got, err
 	}
 }
 

@@ -4,7 +4,6 @@ package redis
 
 import (
 	"context"
-	"sync"
 
 	"github.com/understudy-dev/understudy/driver"
 )
@@ -55,17 +54,17 @@ func (s *Store) read(ctx context.Context, seen driver.Marks, ids []string) (driv
 		}
 		filling[shard].places = append(filling[shard].places, i)
 	}
-	var wg sync.WaitGroup
-	for _, c := range chunks {
-		wg.Go(func() {
-			args := make([]string, 0, len(c.places))
-			for _, i := range c.places {
-				args = append(args, ids[i])
-			}
-			c.answer, c.err = s.run(ctx, getScript, c.shard, guard{seen: seen}, nil, args...)
-		})
+	answered := make([]func() (answer, error), len(chunks))
+	for n, c := range chunks {
+		args := make([]string, 0, len(c.places))
+		for _, i := range c.places {
+			args = append(args, ids[i])
+		}
+		answered[n] = s.start(ctx, getScript, c.shard, guard{seen: seen}, nil, args...)
 	}
-	wg.Wait()
+	for n, c := range chunks {
+		c.answer, c.err = answered[n]()
+	}
 	var receipt driver.Receipt
 	found := make([]*driver.Record, len(ids))
 	for _, c := range chunks {

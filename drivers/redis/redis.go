@@ -38,9 +38,13 @@ func Driver() driver.Driver {
 	}
 }
 
-// maxCalls is how many calls may be under way at once; more wait for their turn.
-// It bounds what a server that has fallen silent can hold on to.
-const maxCalls = 1024
+// maxCalls is how many calls may be under way at once; more wait for their turn,
+// and so do waits of feeds, which are counted apart. It bounds what a server that
+// has fallen silent can hold on to.
+const (
+	maxCalls = 256
+	maxWaits = 1024
+)
 
 // Store keeps the records of one chain in Redis.
 type Store struct {
@@ -49,7 +53,8 @@ type Store struct {
 	durability  durability
 	logger      *slog.Logger
 	connector   *connector
-	slots       chan struct{}
+	calls       turns
+	waits       turns         // for a feed to grow
 	patience    time.Duration // after which the client has certainly given up on a call
 
 	knownMu sync.Mutex
@@ -78,7 +83,8 @@ func Open(ctx context.Context, req driver.OpenRequest) (*Store, error) {
 		config:    config,
 		logger:    req.Logger,
 		connector: &connector{config: config},
-		slots:     make(chan struct{}, maxCalls),
+		calls:     make(turns, maxCalls),
+		waits:     make(turns, maxWaits),
 		patience: time.Duration(config.DialTimeout) + 2*time.Duration(config.ResponseTimeout) +
 			time.Duration(config.DurabilityTimeout) + time.Second,
 	}
