@@ -118,7 +118,7 @@ func (on installation) run(t *testing.T, ways ...string) {
 		t.Run(way, func(t *testing.T) {
 			t.Parallel()
 			h := contracttest.Harness{Open: on.link, Capabilities: driver.Capabilities(), Kill: killLinked,
-				DropChanges: on.dropChanges, Freeze: on.freeze}
+				DropChanges: on.dropChanges, Freeze: on.freeze, Timeout: 2 * time.Minute}
 			switch way {
 			case wire:
 				h.Open = func(ct contracttest.T, chain string) (driver.Store, error) {
