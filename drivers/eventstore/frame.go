@@ -27,6 +27,10 @@ type frameCodec struct{ encoding.CodecV2 }
 
 func newFrameCodec() frameCodec { return frameCodec{encoding.GetCodecV2(protocodec.Name)} }
 
+// Name implements encoding.CodecV2. With it the content type of calls is that of the
+// official client, application/grpc without a codec's name.
+func (c frameCodec) Name() string { return "" }
+
 // Marshal implements encoding.CodecV2.
 func (c frameCodec) Marshal(v any) (mem.BufferSlice, error) {
 	if f, ok := v.(*frame); ok {
