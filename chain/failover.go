@@ -81,6 +81,9 @@ func (c *Chain) failover(v *view, i incident) {
 		}
 		if e, ok := errors.AsType[*driver.Error](err); ok && e.Epoch != nil {
 			c.heed(cur, l, *e.Epoch)
+			if e.Class == driver.Conflict && e.Epoch.At() != held.At() {
+				continue // it has been told of another record meanwhile
+			}
 		}
 		if driver.ClassOf(err) == driver.Unknown {
 			number += failoverStep // should it have been done, nobody may believe it for long

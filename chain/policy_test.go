@@ -90,6 +90,14 @@ func checkDecision(t *testing.T, class driver.Class, fault string, want seen) {
 		return
 	}
 	attempts := b.stores[0].count(op) - before[op]
+	if op == "commit" { // what is refused is not executed, and what moves on is executed once
+		require.Nil(t, b.stores[0].held(t, "x"))
+		if x := b.stores[1].held(t, "x"); err == nil {
+			require.Equal(t, uint64(1), x.Revision)
+		} else {
+			require.Nil(t, x)
+		}
+	}
 	switch want {
 	case toCaller:
 		require.ErrorIs(t, err, class)
@@ -152,13 +160,19 @@ func TestMirrorDecisions(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				b := openN(t, 2)
 				b.stores[1].fail(class, "merge")
+				before := b.stores[1].count("merge")
 				began := time.Now()
 				b.start(t, "w")
+				attempts := b.stores[1].count("merge") - before
+				require.Nil(t, b.stores[1].held(t, "w"))
+				require.Equal(t, uint64(1), b.stores[0].held(t, "w").Revision)
 				if retried[class] {
+					require.InDelta(t, 6, attempts, 1, "pauses from 50 ms doubled up to 1 s within 2.5 s")
 					require.Greater(t, time.Since(began), time.Second)
 					require.LessOrEqual(t, time.Since(began), 2500*time.Millisecond)
 				} else {
 					require.Zero(t, time.Since(began))
+					require.Equal(t, 1, attempts)
 				}
 				require.Empty(t, b.stores[0].epoch(t).InSync)
 				require.Equal(t, firstEpoch, b.stores[0].epoch(t).Number, "a sick standby is no reason to move")
