@@ -123,24 +123,39 @@ func (s *Store) run(ctx context.Context, sc script, shard int, g guard, suffixes
 	return s.start(ctx, sc, shard, g, suffixes, args...)()
 }
 
-// start begins to run a script on one shard; see begin.
+// start begins to run a script on one shard; see begin. Before another shard than
+// the first is made use of, the first one has to agree to the number of shards: one
+// that is empty cannot tell.
 func (s *Store) start(ctx context.Context, sc script, shard int, g guard, suffixes []string, args ...string) (wait func() (answer, error)) {
-	answered := begin(ctx, s, s.calls, sc.mutates, func(ctx context.Context, session *session) (answer, error) {
-		k := newKeys(s.config.Prefix, s.chain, shard)
-		all := append(make([]string, 0, len(args)+1), g.pack(shard, session.shards))
-		a, err := s.exec(ctx, session, sc, k.with(suffixes...), append(all, args...))
-		if err != nil {
-			return answer{}, err
+	if shard > 0 && !s.laidOut.Load() {
+		if _, err := s.run(ctx, epochScript, 0, guard{}, nil); err != nil {
+			return func() (answer, error) { return answer{}, err }
 		}
-		return s.open(a, shard, g)
+	}
+	answered := begin(ctx, s, s.calls, sc.mutates, func(ctx context.Context, session *session) (answer, error) {
+		return s.ask(ctx, session, sc, shard, g, suffixes, args)
 	})
 	return func() (answer, error) {
 		a, err := answered()
 		if err == nil {
 			s.note(a.mark)
+			if shard == 0 {
+				s.laidOut.Store(true)
+			}
 		}
 		return a, err
 	}
+}
+
+// ask runs a script on one shard and reads its answer.
+func (s *Store) ask(ctx context.Context, session *session, sc script, shard int, g guard, suffixes, args []string) (answer, error) {
+	k := newKeys(s.config.Prefix, s.chain, shard)
+	all := append(make([]string, 0, len(args)+1), g.pack(shard, session.shards))
+	a, err := s.exec(ctx, session, sc, k.with(suffixes...), append(all, args...))
+	if err != nil {
+		return answer{}, err
+	}
+	return s.open(a, shard, g)
 }
 
 // note keeps the mark of an answer; see foresee.
@@ -218,7 +233,7 @@ func (s *Store) refusal(code string, a answer, g guard) error {
 			return misread("shards: %w", err)
 		}
 		return &driver.Error{Class: driver.Unavailable, Detail: fmt.Sprintf(
-			"the chain was laid out over %d shards and this store is configured otherwise: set shards to %d", held, held)}
+			"the chain has been in use with shards: %d, which can never change: set shards to %d", held, held)}
 	case "epoch":
 		blob, err := first(a.rest).ToString()
 		if err != nil {

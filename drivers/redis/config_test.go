@@ -159,18 +159,32 @@ func TestTLSChecksTheServer(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t, redistest.Options{})
 	other := redistest.NewCertificates(t)
-	for name, tls := range map[string]map[string]any{
-		"another authority": {"ca": other.CA},
-		"system's":          {},
-		"another name":      {"ca": server.Certificates().CA, "server_name": "redis.example.org"},
-		"no file":           {"ca": filepath.Join(t.TempDir(), "none")},
-		"no certificate":    {"ca": server.Certificates().Key},
-		"no pair":           {"ca": server.Certificates().CA, "certificate": other.CA, "key": other.Key},
+	for _, c := range []struct {
+		tls  map[string]any
+		want string
+	}{
+		{map[string]any{"ca": other.CA}, "set tls.ca"},
+		{map[string]any{}, "set tls.ca"}, // the system's authorities do not know it
+		{map[string]any{"ca": server.Certificates().CA, "server_name": "redis.example.org"}, "set tls.server_name"},
+		{map[string]any{"ca": filepath.Join(t.TempDir(), "none")}, "tls.ca"},
+		{map[string]any{"ca": server.Certificates().Key}, "holds no certificate in PEM form"},
+		{map[string]any{"ca": server.Certificates().CA, "certificate": other.CA, "key": other.Key}, "tls.certificate and tls.key"},
+		{nil, "set tls"},
 	} {
-		s := open(t, "chain", server.Config(t, map[string]any{"tls": tls}))
+		changes := map[string]any{"tls": c.tls, "dial_timeout": "10s"}
+		if c.tls == nil {
+			changes["tls"] = nil
+		}
+		s := open(t, "chain", server.Config(t, changes))
 		_, err := tryCommit(t, s, nil, "a")
-		require.ErrorIs(t, err, driver.Unavailable, name)
+		require.ErrorIs(t, err, driver.Unavailable, "%v", c.tls)
+		require.ErrorContains(t, err, c.want, "%v", c.tls)
 	}
+	plainText := redistest.Start(t, redistest.Options{PlainText: true})
+	_, err := tryCommit(t, open(t, "chain", plainText.Config(t, map[string]any{"tls": map[string]any{}, "dial_timeout": "300ms"})), nil, "a")
+	require.ErrorIs(t, err, driver.Unavailable)
+	require.ErrorContains(t, err, "is this the port for TLS")
+	require.NotContains(t, err.Error(), "\n")
 	mutual := map[string]any{"ca": server.Certificates().CA, "certificate": server.Certificates().Certificate, "key": server.Certificates().Key,
 		"server_name": "localhost", "min_version": "1.3"}
 	commit(t, open(t, "chain", server.Config(t, map[string]any{"tls": mutual})), nil, "a")
@@ -195,6 +209,37 @@ func TestHostsMustAgreeOnShards(t *testing.T) {
 	require.ErrorContains(t, err, "set shards to 3")
 	_, err = s.Probe(t.Context(), driver.ProbeRequest{})
 	require.ErrorContains(t, err, "set shards to 3")
+}
+
+// Shards that nobody has used yet cannot tell that they should not exist.
+func TestMoreShardsThanInUseAreRefused(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t, redistest.Options{})
+	commit(t, open(t, "chain", server.Config(t, map[string]any{"shards": 1})), nil, "a")
+	s := open(t, "chain", server.Config(t, map[string]any{"shards": 16}))
+	for _, id := range numbered("r", 20) { // on most of the 16
+		_, err := tryCommit(t, s, nil, id)
+		require.ErrorIs(t, err, driver.Unavailable, id)
+		require.ErrorContains(t, err, "set shards to 1", id)
+	}
+	require.Equal(t, "0", server.Do(t, "EXISTS", "{us:chain:1}:m", "{us:chain:5}:m", "{us:chain:15}:m"))
+}
+
+func TestAddressesOfTheWrongKind(t *testing.T) {
+	t.Parallel()
+	watched := redistest.StartWatched(t, redistest.Options{})
+	for _, c := range []struct {
+		changes map[string]any
+		want    string
+	}{
+		{map[string]any{"addresses": []string{watched.Servers[0].Addr}}, "the server is no Sentinel"},
+		{map[string]any{"master": "other"}, "No such master"},
+		{map[string]any{"mode": "standalone", "master": nil, "sentinel": nil, "addresses": []string{watched.Sentinels[0].Addr}}, "it is a Sentinel (set master)"},
+	} {
+		_, err := tryCommit(t, open(t, "chain", watched.Config(t, c.changes)), nil, "a")
+		require.ErrorIs(t, err, driver.Unavailable, "%v", c.changes)
+		require.ErrorContains(t, err, c.want, "%v", c.changes)
+	}
 }
 
 func TestDocumentedACLIsTheOneTested(t *testing.T) {

@@ -8,10 +8,12 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/redis/rueidis"
@@ -89,8 +91,26 @@ func (d dialer) encrypt(ctx context.Context, conn net.Conn, host string) (net.Co
 		if err = encrypted.HandshakeContext(ctx); err == nil {
 			return encrypted, nil
 		}
+		err = advise(err)
 	}
-	return nil, errors.Join(err, conn.Close())
+	_ = conn.Close() // what went wrong is in err
+	return nil, err
+}
+
+// advise adds to the error of a handshake what can be done about it.
+func advise(err error) error {
+	var unknown x509.UnknownAuthorityError
+	var otherName x509.HostnameError
+	var notTLS tls.RecordHeaderError
+	switch {
+	case errors.As(err, &unknown):
+		return fmt.Errorf("%w: set tls.ca to the file of its authority", err)
+	case errors.As(err, &otherName):
+		return fmt.Errorf("%w: set tls.server_name to a name in the certificate", err)
+	case errors.As(err, &notTLS), errors.Is(err, context.DeadlineExceeded), errors.Is(err, io.EOF):
+		return fmt.Errorf("%w: is this the port for TLS (tls-port)?", err)
+	}
+	return err
 }
 
 func (t *TLS) config(host string) (*tls.Config, error) {
@@ -152,6 +172,9 @@ func (c *greeted) Write(b []byte) (int, error) {
 func (c *greeted) mark(err error) error {
 	if err == nil || c.answered.Load() {
 		return err
+	}
+	if _, encrypted := c.Conn.(*tls.Conn); !encrypted && (errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET)) {
+		return &notSent{fmt.Errorf("no greeting from %s: %w: if it wants TLS, set tls", c.RemoteAddr(), err)}
 	}
 	return &notSent{fmt.Errorf("no greeting from %s: %w", c.RemoteAddr(), err)}
 }

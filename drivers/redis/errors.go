@@ -26,7 +26,7 @@ var replies = []reply{
 	{"LOADING", driver.Unavailable, "the server is starting and still loads its data", false},
 	{"TRYAGAIN", driver.Unavailable, "the slot is being moved to another node", false},
 	{"ASK", driver.Unavailable, "the slot is being moved to another node", false},
-	{"MOVED", driver.Unavailable, "the slot is on another node and the redirects went in circles", false},
+	{"MOVED", driver.Unavailable, "the slot is on another node: set mode cluster, or auto; if it is, the redirects went in circles", false},
 	{"CLUSTERDOWN", driver.Unavailable, "the Cluster does not serve: slots are not covered or there is no quorum", false},
 	{"MASTERDOWN", driver.Unavailable, "the server is a replica that has lost its master", true},
 	{"READONLY", driver.ReadOnly, "the server is a replica: it was demoted", true},
@@ -46,6 +46,9 @@ var replies = []reply{
 	{"DENIED", driver.Denied, "the server is in protected mode: set a password there", false},
 	{"AUTH", driver.Denied, "the server knows no such login", false},
 	{"Client sent AUTH", driver.Denied, "the server has no password", false},
+	{"No such master with that name", driver.Unavailable, "the Sentinels watch no master of that name: look at master", false},
+	{"unknown command 'SENTINEL'", driver.Unavailable, "the server is no Sentinel: with master, addresses are those of the Sentinels", false},
+	{"unknown command", driver.Unavailable, "the server lacks a command that the driver needs: it is a Sentinel (set master), older than Redis 7.0, or the command was renamed", false},
 }
 
 // lookUp returns what a reply means; anything unknown is a fault of ours that

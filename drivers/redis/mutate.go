@@ -138,8 +138,11 @@ func (s *Store) foresee(ctx context.Context, g guard, parts []part) error {
 // whole makes one error of those of several shards. Once a part was applied, the
 // call has had an effect, and so its outcome as a whole is Unknown.
 func whole(failed []error, applied bool) error {
-	if len(failed) == 0 {
+	switch {
+	case len(failed) == 0:
 		return nil
+	case len(failed) == 1 && !applied:
+		return failed[0]
 	}
 	for _, err := range failed {
 		if applied || driver.ClassOf(err) == driver.Unknown {

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/understudy-dev/understudy/driver"
@@ -56,6 +57,8 @@ type Store struct {
 	calls       turns
 	waits       turns         // for a feed to grow
 	patience    time.Duration // after which the client has certainly given up on a call
+
+	laidOut atomic.Bool // the first shard agrees to the number of shards
 
 	knownMu sync.Mutex
 	known   []driver.Mark // the latest of each shard
