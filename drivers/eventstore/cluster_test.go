@@ -13,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/understudy-dev/understudy/driver"
+	"github.com/understudy-dev/understudy/drivers/eventstore"
 	"github.com/understudy-dev/understudy/drivers/eventstore/devserver"
 )
 
@@ -211,6 +212,39 @@ func TestClusterIsFoundThroughOneFollower(t *testing.T) {
 	warnings := s.probe().Warnings
 	require.Len(t, warnings, 1)
 	require.Equal(t, "cluster-member-down", warnings[0].Code)
+}
+
+// TestClusterIsFoundBehindANameWhoseFirstAddressIsDead: one name stands for all nodes,
+// and the first of its addresses takes connections and says nothing.
+func TestClusterIsFoundBehindANameWhoseFirstAddressIsDead(t *testing.T) {
+	t.Parallel()
+	server := start(t, devserver.Options{TLS: true, Nodes: 3})
+	_, port, err := net.SplitHostPort(server.Addresses()[(leads(t, server)+1)%3])
+	require.NoError(t, err)
+	var config net.ListenConfig
+	dead, err := config.Listen(t.Context(), "tcp", net.JoinHostPort("127.0.0.2", port))
+	require.NoError(t, err)
+	defer dead.Close()
+	asked := make(chan error, 1)
+	go func() {
+		conn, err := dead.Accept()
+		asked <- err
+		if err == nil {
+			<-t.Context().Done()
+			_ = conn.Close()
+		}
+	}()
+	s := settings{
+		"connection_string": "esdb+discover://admin:changeit@localhost:" + port + "?tlsCAFile=" + caFile(t, server), // its certificate is for that name
+		"connect_timeout":   "500ms",
+	}
+	eventually(t, patience, func() error {
+		ctx, cancel := context.WithTimeout(t.Context(), patience)
+		defer cancel()
+		_, _, err := eventstore.NewLogOf(t, s.json(t), journalStream, "127.0.0.2", "127.0.0.1").Bounds(ctx)
+		return err
+	})
+	require.NoError(t, <-asked)
 }
 
 // TestClusterFollowersKilled: writes end in Aborted, then nothing is ready. What was

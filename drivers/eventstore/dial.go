@@ -51,9 +51,10 @@ func (c *Config) protection() driver.Protection {
 }
 
 // dial makes a connection to the node at the address, with the certificates and
-// credentials that the files hold now. gRPC establishes it, and again after each
-// break. Errors: [driver.Unavailable] when a file cannot be used.
-func (c *Config) dial(address string) (*grpc.ClientConn, error) {
+// credentials that the files hold now. Its certificate must be for host, or for what
+// tls.server_name says. gRPC establishes the connection, and again after each break.
+// Errors: [driver.Unavailable] when a file cannot be used.
+func (c *Config) dial(address, host string) (*grpc.ClientConn, error) {
 	transport, err := c.transport()
 	if err != nil {
 		return nil, err
@@ -72,8 +73,13 @@ func (c *Config) dial(address string) (*grpc.ClientConn, error) {
 	if keep.Time < 0 || keep.Timeout < 0 {
 		keep = keepalive.ClientParameters{Time: math.MaxInt64} // never
 	}
+	authority := host
+	if c.TLS != nil && c.TLS.ServerName != "" {
+		authority = c.TLS.ServerName
+	}
 	// The dialer looks the name up at each attempt, so that changes in DNS are seen.
 	conn, err := grpc.NewClient("passthrough:///"+address,
+		grpc.WithAuthority(authority),
 		grpc.WithTransportCredentials(transport),
 		grpc.WithPerRPCCredentials(perCall{headers: headers, secure: c.TLS != nil}),
 		grpc.WithConnectParams(grpc.ConnectParams{

@@ -16,6 +16,19 @@ import (
 // NewLog returns the log of a stream, which ends with the test.
 func NewLog(t testing.TB, section json.RawMessage, stream string) journal.Log {
 	t.Helper()
+	return newTestLog(t, section, stream)
+}
+
+// NewLogOf is NewLog where every name has the addresses.
+func NewLogOf(t testing.TB, section json.RawMessage, stream string, addresses ...string) journal.Log {
+	t.Helper()
+	l := newTestLog(t, section, stream)
+	l.handle.lookup = func(context.Context, string) ([]string, error) { return addresses, nil }
+	return l
+}
+
+func newTestLog(t testing.TB, section json.RawMessage, stream string) *log {
+	t.Helper()
 	c, err := ParseConfig(section)
 	require.NoError(t, err)
 	l := newLog(&c, stream, slog.New(slog.DiscardHandler))

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"net"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -36,6 +37,7 @@ type handle struct {
 	ctx    context.Context //nolint:containedctx // the life of the handle
 	cancel context.CancelFunc
 	wg     sync.WaitGroup
+	lookup func(ctx context.Context, host string) ([]string, error) // the addresses of a name
 
 	mu       sync.Mutex
 	session  *session
@@ -69,7 +71,7 @@ type search struct {
 }
 
 func newHandle(c *Config, logger *slog.Logger) *handle {
-	h := &handle{config: c, logger: logger, gossip: c.Discover || len(c.Hosts) > 1}
+	h := &handle{config: c, logger: logger, lookup: net.DefaultResolver.LookupHost, gossip: c.Discover || len(c.Hosts) > 1}
 	h.ctx, h.cancel = context.WithCancel(context.Background())
 	return h
 }
@@ -127,7 +129,7 @@ func (h *handle) find() {
 }
 
 func (h *handle) connect(address string) (*session, error) {
-	conn, err := h.config.dial(address)
+	conn, err := h.config.dial(address, address)
 	if err != nil {
 		return nil, err
 	}

@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -22,7 +23,7 @@ import (
 // that most of them name: after the loss of a leader some still name the dead one,
 // and one that was cut off names itself.
 func (h *handle) leader(ctx context.Context) (string, error) {
-	votes, silent := h.poll(ctx, h.config.Hosts)
+	votes, silent := h.poll(ctx, h.places(ctx, h.config.Hosts))
 	best := ""
 	for named, n := range votes {
 		if best == "" || n > votes[best] || n == votes[best] && named < best {
@@ -35,9 +36,36 @@ func (h *handle) leader(ctx context.Context) (string, error) {
 	return best, nil
 }
 
+// place is where to ask: an address, and the host:port that it stands for.
+type place struct{ address, host string }
+
+// places returns all addresses of the hosts. One name may stand for all nodes, and
+// the first of its addresses for one that is dead.
+func (h *handle) places(ctx context.Context, hosts []string) []place {
+	ctx, cancel := context.WithTimeout(ctx, time.Duration(h.config.ConnectTimeout))
+	defer cancel()
+	found := make([][]place, len(hosts))
+	var wg sync.WaitGroup
+	for i, host := range hosts {
+		wg.Go(func() {
+			name, port, _ := net.SplitHostPort(host)
+			addresses, err := h.lookup(ctx, name)
+			if err != nil || len(addresses) < 2 { // if there is none, the attempt to connect says why
+				found[i] = []place{{host, host}}
+				return
+			}
+			for _, address := range addresses {
+				found[i] = append(found[i], place{net.JoinHostPort(address, port), host})
+			}
+		})
+	}
+	wg.Wait()
+	return slices.Concat(found...)
+}
+
 // poll asks all hosts at once who leads. It returns how many name each node, and
 // why the others name none. Once more than half agree it waits for no more.
-func (h *handle) poll(ctx context.Context, hosts []string) (votes map[string]int, silent []string) {
+func (h *handle) poll(ctx context.Context, hosts []place) (votes map[string]int, silent []string) {
 	ctx, cancel := context.WithTimeout(ctx, time.Duration(h.config.ConnectTimeout))
 	defer cancel()
 	var mu sync.Mutex
@@ -49,7 +77,7 @@ func (h *handle) poll(ctx context.Context, hosts []string) (votes map[string]int
 			mu.Lock()
 			defer mu.Unlock()
 			if err != nil {
-				silent = append(silent, fmt.Sprintf("%s: %v", host, err))
+				silent = append(silent, fmt.Sprintf("%s: %v", host.address, err))
 				return
 			}
 			if votes[named]++; 2*votes[named] > len(hosts) {
@@ -74,9 +102,9 @@ func (h *handle) confirm(caller context.Context) (confirmed *session, err error)
 		if len(info) < 2 {
 			return nil
 		}
-		var nodes []string
+		var nodes []place
 		for _, m := range info {
-			nodes = append(nodes, memberAddress(m))
+			nodes = append(nodes, place{memberAddress(m), memberAddress(m)})
 		}
 		own, _ := leaderOf(info)
 		if votes, _ := h.poll(ctx, nodes); 2*votes[own] > len(nodes) {
@@ -97,8 +125,8 @@ func (h *handle) uses(s *session) bool {
 }
 
 // ask returns the address of the living node that leads according to the host.
-func (h *handle) ask(ctx context.Context, host string) (string, error) {
-	conn, err := h.config.dial(host)
+func (h *handle) ask(ctx context.Context, host place) (string, error) {
+	conn, err := h.config.dial(host.address, host.host)
 	if err != nil {
 		return "", err
 	}
