@@ -88,14 +88,20 @@ func (s store) put(id string) driver.Record {
 // get returns the record, nil if there is none.
 func (s store) get(id string) *driver.Record {
 	s.t.Helper()
+	r, err := s.find(id)
+	require.NoError(s.t, err)
+	return r
+}
+
+// find is get while the server may be out of reach.
+func (s store) find(id string) (*driver.Record, error) {
 	ctx, cancel := context.WithTimeout(s.t.Context(), patience)
 	defer cancel()
 	resp, err := s.Get(ctx, driver.GetRequest{IDs: []string{id}})
-	require.NoError(s.t, err)
-	if len(resp.Records) == 0 {
-		return nil
+	if err != nil || len(resp.Records) == 0 {
+		return nil, err
 	}
-	return &resp.Records[0]
+	return &resp.Records[0], nil
 }
 
 // getAll returns those of the records that there are, by id.

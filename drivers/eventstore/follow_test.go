@@ -21,8 +21,8 @@ func TestFollowerHasNoGapAndNoRepeat(t *testing.T) {
 	t.Parallel()
 	server := start(t, devserver.Options{})
 	p := newProxy(t, server.Addresses()[0])
-	reader, writer := open(t, quick(p.address())).ready(), open(t, calm(server.Addresses()...)).ready()
-	const count = 60
+	reader, writer := open(t, calm(p.address())).ready(), open(t, calm(server.Addresses()...)).ready()
+	const count = 40
 	told := make(chan []string, 1)
 	begun := make(chan struct{})
 	go func() { told <- reader.changes(count, func() { close(begun) }) }()
@@ -46,7 +46,7 @@ func TestFollowerHasNoGapAndNoRepeat(t *testing.T) {
 // changes follows the feed from now on until it has told so many changes, going on
 // from its cursor whenever it breaks off.
 func (s store) changes(count int, begun func()) []string {
-	ctx, cancel := context.WithTimeout(s.t.Context(), patience)
+	ctx, cancel := context.WithTimeout(s.t.Context(), 3*patience)
 	defer cancel()
 	var ids []string
 	req := driver.ChangesRequest{}
