@@ -23,7 +23,13 @@ import (
 const patience = 20 * time.Second
 
 // calm are the settings for tests in which the server is only busy.
-func calm(addresses ...string) settings { return settings{"hosts": addresses} }
+func calm(addresses ...string) settings { return patient(settings{"hosts": addresses}) }
+
+// patient lets a server take its time, on a machine that many tests share.
+func patient(s settings) settings {
+	s["connect_timeout"], s["response_timeout"] = "5s", "10s"
+	return s
+}
 
 // store is an open store as a test uses it.
 type store struct {

@@ -100,7 +100,7 @@ func TestCallsAreBoundedByCallTimeout(t *testing.T) {
 func TestLongCallsAreWaitedFor(t *testing.T) {
 	t.Parallel()
 	server := start(t, devserver.Options{WriteTimeout: 2500 * time.Millisecond})
-	s := open(t, calm(server.Addresses()...)).ready() // waits 1 s for an answer before it asks for a sign of life
+	s := open(t, settings{"hosts": server.Addresses()}).ready() // waits 1 s for an answer before it asks for a sign of life
 	require.NoError(t, server.SetFaults(devserver.Faults{CommitTimeout: devserver.CommitTimeoutLost}))
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()

@@ -49,22 +49,22 @@ func start(t testing.TB, o devserver.Options) *devserver.Server {
 func plain(t testing.TB) settings {
 	t.Helper()
 	if given() {
-		return settingsOfGiven()
+		return patient(settingsOfGiven())
 	}
-	return settings{"hosts": start(t, devserver.Options{}).Addresses()}
+	return calm(start(t, devserver.Options{}).Addresses()...)
 }
 
 // secured returns the settings for a server with TLS and credentials.
 func secured(t testing.TB) settings {
 	t.Helper()
 	if given() {
-		return settingsOfGiven()
+		return patient(settingsOfGiven())
 	}
 	server := start(t, devserver.Options{TLS: true})
-	return settings{
+	return patient(settings{
 		"hosts": server.Addresses(), "tls": settings{"ca": caFile(t, server)},
 		"username": "admin", "password": "changeit",
-	}
+	})
 }
 
 func caFile(t testing.TB, server *devserver.Server) string {
