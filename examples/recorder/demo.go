@@ -19,7 +19,7 @@ func runDemo(ctx context.Context, flags *flag.FlagSet, args []string, _ io.Reade
 	flags.StringVar(&config.Data, "data", "", "`folder` with Master.csv, monitor/ and expected.json; it is not changed")
 	flags.StringVar(&config.Report, "report", "demo-report", "`folder` for report.json and the logs")
 	flags.IntVar(&config.Workers, "workers", 4, "`number` of calls that a host works on at once")
-	flags.DurationVar(&config.Lease, "lease", 5*time.Second, "`time` after which the calls of a dead host are taken over")
+	flags.DurationVar(&config.Lease, "lease", 15*time.Second, "`time` after which the calls of a dead host are taken over")
 	flags.DurationVar(&config.Intake, "intake", 60*time.Second, "`time` over which the calls come in")
 	if err := parse(flags, args, "data"); err != nil {
 		return err

@@ -46,7 +46,7 @@ func runHost(ctx context.Context, flags *flag.FlagSet, args []string, stdin io.R
 	flags.StringVar(&o.logFile, "log", "", "`file` to log to")
 	flags.StringVar(&o.name, "host", "", "`name` of this host in leases")
 	flags.IntVar(&o.workers, "workers", 4, "`number` of calls at once")
-	flags.DurationVar(&o.lease, "lease", 5*time.Second, "`time` after which others take over the calls of a dead host")
+	flags.DurationVar(&o.lease, "lease", 15*time.Second, "`time` after which others take over the calls of a dead host")
 	flags.IntVar(&o.intake.Part, "part", 0, "take in only the lines of this `part`, the first being 0")
 	flags.IntVar(&o.intake.Parts, "parts", 1, "`number` of parts that the lines are dealt out to")
 	flags.DurationVar(&o.intake.Pace, "pace", 0, "least `time` from one line to the next")

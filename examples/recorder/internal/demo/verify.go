@@ -89,8 +89,7 @@ func checkStores(e *evidence, r *Report) {
 		if have, ok := e.standby[id]; !ok {
 			r.problem("the workflow of %s is in %s, but not in %s", id, redisLink, eventStoreLink)
 		} else if !driver.Equal(&have, &want) {
-			r.problem("the workflow of %s is %s at revision %d in %s, and %s at revision %d in %s",
-				id, want.Status, want.Revision, redisLink, have.Status, have.Revision, eventStoreLink)
+			r.problem("the workflow of %s is %s in %s, and %s in %s", id, describe(&want), redisLink, describe(&have), eventStoreLink)
 		}
 	}
 	for id := range e.standby {
@@ -98,6 +97,12 @@ func checkStores(e *evidence, r *Report) {
 			r.problem("the workflow of %s is in %s, but not in %s", id, eventStoreLink, redisLink)
 		}
 	}
+}
+
+// describe tells what a transition of a workflow sets.
+func describe(r *chain.Record) string {
+	return fmt.Sprintf("%s (epoch %d, revision %d, token %s, attempt %d, step %q, updated %s, expires %s)",
+		r.Status, r.Epoch, r.Revision, r.Token, r.Attempt, r.Step, r.Updated.Format(time.RFC3339Nano), r.Expires.Format(time.RFC3339Nano))
 }
 
 // checkEntries: each line of Master.csv is in the index or set aside, exactly once.

@@ -79,7 +79,7 @@ func TestVerify(t *testing.T) {
 		{"OnlyInTheStandby", func(_ *testing.T, _ *demo, e *evidence) { delete(e.workflows, "one") }, "of one is in eventstore, but not in redis"},
 		{"OlderInTheStandby", func(_ *testing.T, _ *demo, e *evidence) {
 			e.standby["one"] = chain.Record{ID: "one", Status: driver.Leased}
-		}, "and leased at revision 0 in eventstore"},
+		}, "and leased (epoch 0, revision 0,"},
 		{"WrongReason", func(_ *testing.T, _ *demo, e *evidence) { e.setAside[0].Reason = job.Missing }, "line 2 was set aside as missing, want damaged"},
 		{"NotSetAside", func(_ *testing.T, _ *demo, e *evidence) { e.setAside = nil }, "line 2 was not set aside"},
 		{"SetAsideWithoutReason", func(_ *testing.T, d *demo, _ *evidence) { d.expected.SetAside = nil }, "line 2 was set aside"},
