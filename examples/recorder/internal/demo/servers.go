@@ -5,6 +5,7 @@ package demo
 import (
 	"context"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"net"
 	"os"
@@ -49,7 +50,7 @@ func freePort(ctx context.Context) (int, error) {
 
 func (r *redisServer) address() string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(r.port)) }
 
-// start starts the server, empty, and waits until it listens.
+// start starts the server, empty, and waits until it answers.
 func (r *redisServer) start(ctx context.Context) error {
 	log, err := os.OpenFile(r.log, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o644)
 	if err != nil {
@@ -69,12 +70,7 @@ func (r *redisServer) start(ctx context.Context) error {
 		_ = cmd.Wait() // it is killed
 		close(ended)
 	}()
-	var dialer net.Dialer
-	for {
-		conn, err := dialer.DialContext(ctx, "tcp", r.address())
-		if err == nil {
-			return conn.Close()
-		}
+	for !r.answers(ctx) {
 		timer := time.NewTimer(20 * time.Millisecond)
 		select {
 		case <-timer.C:
@@ -84,6 +80,24 @@ func (r *redisServer) start(ctx context.Context) error {
 			return context.Cause(ctx)
 		}
 	}
+	return nil
+}
+
+// answers reports whether a Redis server answers on the port, and not somebody else.
+func (r *redisServer) answers(ctx context.Context) bool {
+	ctx, cancel := context.WithTimeout(ctx, time.Second)
+	defer cancel()
+	conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", r.address())
+	if err != nil {
+		return false
+	}
+	defer conn.Close()
+	defer context.AfterFunc(ctx, func() { _ = conn.Close() })()
+	const pong = "+PONG\r\n"
+	answer := make([]byte, len(pong))
+	_, err1 := io.WriteString(conn, "PING\r\n")
+	_, err2 := io.ReadFull(conn, answer)
+	return err1 == nil && err2 == nil && string(answer) == pong
 }
 
 func (r *redisServer) signal(s syscall.Signal) error {
