@@ -193,19 +193,24 @@ func TestSentinelFailoverUnderLoad(t *testing.T) {
 	second.settle(t, s)
 }
 
-func TestSentinelMasterIsKilled(t *testing.T) {
+// What two of two replicas have confirmed outlives the master, whichever of them
+// takes over.
+func TestSentinelMasterIsKilledUnderLoad(t *testing.T) {
 	t.Parallel()
 	watched := redistest.StartWatched(t, redistest.Options{})
 	for _, sentinel := range watched.Sentinels {
 		sentinel.Do(t, "SENTINEL", "SET", redistest.MasterName, "down-after-milliseconds", "1000")
 	}
-	s := open(t, "chain", watched.Config(t, nil))
-	seen := commit(t, s, nil, "a")
-	master := watched.Master(t)
-	redistest.Eventually(t, "the replicas have it", func() error { return master.InStep(t) })
-	master.Kill(t)
+	s := open(t, "chain", watched.Config(t, map[string]any{"durability": "replicas:2"}))
+	l, stop := load(t, s, "r")
+	defer stop()
+	l.more(t, 50)
+	watched.Master(t).Kill(t)
+	after := open(t, "chain", watched.Config(t, nil))
 	redistest.Eventually(t, "the store serves through the new master", func() error {
-		_, err := tryCommit(t, s, seen, "b-"+strconv.Itoa(int(time.Now().UnixNano())))
+		_, err := tryCommit(t, after, nil, "b-"+strconv.Itoa(int(time.Now().UnixNano())))
 		return err
 	})
+	stop()
+	l.settle(t, after)
 }
