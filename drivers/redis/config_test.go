@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+	"go.yaml.in/yaml/v3"
 
 	"github.com/understudy-dev/understudy/driver"
 	"github.com/understudy-dev/understudy/drivers/redis"
@@ -240,6 +241,23 @@ func TestAddressesOfTheWrongKind(t *testing.T) {
 		require.ErrorIs(t, err, driver.Unavailable, "%v", c.changes)
 		require.ErrorContains(t, err, c.want, "%v", c.changes)
 	}
+}
+
+func TestDocumentedContractFileIsTaken(t *testing.T) {
+	t.Parallel()
+	page, err := os.ReadFile("../../docs/redis.md")
+	require.NoError(t, err)
+	_, rest, found := strings.Cut(string(page), "```yaml file=contract.yaml\n")
+	require.True(t, found)
+	text, _, found := strings.Cut(rest, "```")
+	require.True(t, found)
+	var file struct{ Config map[string]any }
+	require.NoError(t, yaml.Unmarshal([]byte(text), &file))
+	section, err := json.Marshal(file.Config)
+	require.NoError(t, err)
+	c, err := redis.ParseConfig(section)
+	require.NoError(t, err)
+	require.Equal(t, "understudy", c.Username)
 }
 
 func TestDocumentedACLIsTheOneTested(t *testing.T) {
