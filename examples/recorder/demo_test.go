@@ -39,8 +39,8 @@ func newDemoRun(t *testing.T, lines int, intake time.Duration) *demoRun {
 	require.NoError(t, err)
 	r.cmd = exec.CommandContext(t.Context(), self, "demo", "-config", "../../conf/understudy.yaml",
 		"-set", "links.redis.plugin="+redis, "-set", "links.eventstore.plugin="+eventstore,
-		"-set", "policy.hold_down=500ms", "-set", "policy.check.interval=300ms", "-set", "policy.timeout=2s", "-set", "policy.attempt=500ms",
-		"-data", r.data, "-report", r.report, "-intake", intake.String(), "-lease", "2s")
+		"-set", "policy.hold_down=500ms", "-set", "policy.check.interval=300ms", "-set", "policy.timeout=4s", "-set", "policy.attempt=1500ms",
+		"-data", r.data, "-report", r.report, "-intake", intake.String(), "-lease", "5s")
 	r.cmd.Env = append(os.Environ(), r.mark, "TMPDIR="+r.temp)
 	r.cmd.Stdout, r.cmd.Stderr = &r.out, &r.out
 	require.NoError(t, r.cmd.Start())
@@ -91,6 +91,7 @@ func TestDemo(t *testing.T) {
 // TestDemoEndsWhenInterrupted: nothing is left running, whatever signals come and when.
 func TestDemoEndsWhenInterrupted(t *testing.T) {
 	t.Parallel()
+	turn := make(chan struct{}, 1) // one after the other: each is a dozen processes
 	for _, tc := range []struct {
 		name    string
 		after   string // what it has said when the signals come
@@ -103,6 +104,8 @@ func TestDemoEndsWhenInterrupted(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
+			turn <- struct{}{}
+			defer func() { <-turn }()
 			r := newDemoRun(t, 120, 10*time.Second)
 			require.Eventually(t, func() bool { return strings.Contains(r.out.String(), tc.after) }, time.Minute, 10*time.Millisecond, "%s", &r.out)
 			for _, s := range tc.signals {
