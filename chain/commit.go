@@ -17,6 +17,7 @@ type item struct {
 	bytes int
 	sight sighting
 	early bool        // may be acknowledged before the standbys have it
+	own   bool        // is of the chain itself: does not wait for standbys, which it brings back
 	done  chan result // of one
 
 	mu      sync.Mutex
@@ -80,13 +81,15 @@ func (it *item) leave() bool {
 	return it.sending || it.unknown
 }
 
-// own reports whether it is of a workflow of the chain itself.
-func (it *item) own() bool { return reserved(it.t.Record.Kind) }
+// verbRestamp is what a resync does to a record of which the returning link holds
+// another one that would count as newer.
+const verbRestamp driver.Verb = "restamp"
 
 func (c *Chain) newItem(ctx context.Context, verb driver.Verb, t driver.Transition) *item {
 	early := verb != driver.VerbCancel && verb != driver.VerbRequeue
 	ctx, sight := c.telemetry.call(ctx, string(verb))
-	return &item{ctx: ctx, t: t, bytes: driver.EncodedSize(&t.Record), sight: sight, early: early, done: make(chan result, 1)}
+	return &item{ctx: ctx, t: t, bytes: driver.EncodedSize(&t.Record), sight: sight, early: early,
+		own: verb == verbRestamp || reserved(t.Record.Kind), done: make(chan result, 1)}
 }
 
 // commit brings t into the active link and every standby of the in-sync set, and
@@ -262,7 +265,7 @@ func (c *Chain) finish(items []applied, err error) {
 	var again []*item
 	for i := range items {
 		switch it := &items[i]; {
-		case moved || err == nil && !protected && !it.own():
+		case moved || err == nil && !protected && !it.own:
 			it.back(true)
 			again = append(again, it.item)
 		case err != nil:

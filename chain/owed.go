@@ -178,7 +178,7 @@ func (c *Chain) protected(v *view) bool { return len(v.standbys) >= c.policy().M
 func (c *Chain) park(items []*item) []*item {
 	var waiting, own []*item
 	for _, it := range items {
-		if it.own() {
+		if it.own {
 			own = append(own, it)
 		} else {
 			waiting = append(waiting, it)

@@ -185,7 +185,7 @@ func (r *resync) reconcile(ctx context.Context, ids []string) error {
 func (r *resync) overtake(ctx context.Context, theirs *driver.Record, ours driver.Record) error {
 	for driver.Compare(theirs, &ours) >= 0 {
 		t := restamped(r.c.stamp(driver.Token{}), ours)
-		renewed, err := r.c.commit(ctx, "restamp", t)
+		renewed, err := r.c.commit(ctx, verbRestamp, t)
 		if stored := storedIn(err); driver.ClassOf(err) == driver.Conflict && stored != nil {
 			renewed, err = *stored, nil
 		}

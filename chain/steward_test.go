@@ -131,6 +131,32 @@ func TestFailbackOnAgain(t *testing.T) {
 	})
 }
 
+// What is committed anew for a link to come back does not wait for that link,
+// although nothing else is done without a standby.
+func TestResyncDoesNotWaitForStandbys(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		stores := newStores(2)
+		config := configOf(stores...)
+		config.Policy.MinInSync = 1
+		config.Policy.Failback = chain.FailbackManual
+		b := open(t, config)
+		b.start(t, "ahead")
+		tr, err := driver.Cancel(driver.Stamp{Epoch: firstEpoch, Token: driver.NewToken(), Now: time.Now()},
+			*stores[0].held(t, "ahead"), "never acknowledged", time.Time{})
+		stores[0].another().alone(t, tr, err)
+		stores[0].fail(driver.Unavailable)
+		done := make(chan driver.Record, 1)
+		b.startAsync(t, "waits", done)
+		within(t, time.Minute, "the failover", func() bool { return stores[1].epoch(t).Active == "b" })
+		stores[0].fail(nil)
+		b.inStep(t, 1, "a")
+		<-done
+		require.Equal(t, driver.Ready, stores[0].held(t, "ahead").Status)
+		require.Equal(t, 2, same(t, stores[0], stores[1]))
+	})
+}
+
 // pass lets time pass in a bubble.
 func pass(t *testing.T, d time.Duration) {
 	t.Helper()

@@ -28,6 +28,8 @@ type storm struct {
 	stores []*faulty
 	books  *ledger
 
+	minInSync int
+
 	mu    sync.Mutex
 	hosts []*bench
 	stops []func() error
@@ -36,14 +38,14 @@ type storm struct {
 func TestStorm(t *testing.T) {
 	t.Parallel()
 	for _, tc := range []struct {
-		name         string
-		hosts, links int
-	}{{"TwoLinks", 2, 2}, {"ThreeLinks", 3, 3}} {
-		for seed := range uint64(24) {
+		name                    string
+		hosts, links, minInSync int
+	}{{"TwoLinks", 2, 2, 0}, {"ThreeLinks", 3, 3, 0}, {"TwoLinksAlwaysInSync", 2, 2, 1}, {"ThreeLinksAlwaysInSync", 3, 3, 1}} {
+		for seed := range uint64(16) {
 			t.Run(fmt.Sprintf("%s/Seed%d", tc.name, seed), func(t *testing.T) {
 				t.Parallel()
 				synctest.Test(t, func(t *testing.T) {
-					s := &storm{t: t, r: rand.New(rand.NewPCG(seed, 3)), stores: newStores(tc.links), books: newLedger()}
+					s := &storm{t: t, minInSync: tc.minInSync, r: rand.New(rand.NewPCG(seed, 3)), stores: newStores(tc.links), books: newLedger()}
 					s.run(tc.hosts)
 				})
 			})
@@ -53,7 +55,7 @@ func TestStorm(t *testing.T) {
 
 func (s *storm) open(i int) {
 	config := configOf(others(s.stores)...)
-	config.Policy.HoldDown = 5 * time.Second
+	config.Policy.HoldDown, config.Policy.MinInSync = 5*time.Second, s.minInSync
 	host := open(s.t, config)
 	pace := rand.New(rand.NewPCG(s.r.Uint64(), uint64(i)))
 	var mu sync.Mutex
