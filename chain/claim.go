@@ -28,7 +28,6 @@ type claimed struct {
 // claim leases due records, and returns them once they are leased in every
 // standby of the in-sync set too, so that the leases survive a failover.
 func (c *Chain) claim(ctx context.Context, req driver.ClaimRequest) (claimed, error) {
-	req.Token = driver.NewToken()
 	own := reserved(req.Kinds[0]) // pools claim one kind
 	if !own && c.awaitProtection(ctx) != nil {
 		return claimed{}, c.ended(ctx, "claim", false)

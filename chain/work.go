@@ -210,7 +210,7 @@ func (p *pool) claimAll(ctx context.Context) {
 			return
 		}
 		got, err := p.c.claim(p.hard, driver.ClaimRequest{
-			Owner: p.c.config.Host, Kinds: []string{p.kind}, Limit: free, Lease: p.options.Lease})
+			Owner: p.c.config.Host, Token: driver.NewToken(), Kinds: []string{p.kind}, Limit: free, Lease: p.options.Lease})
 		for range free - len(got.records) {
 			<-p.slots
 		}

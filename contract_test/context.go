@@ -49,7 +49,7 @@ func (c *conn) everyMethod(prefix string) []methodCall {
 		next.Number, next.Version = 1, 0
 	}
 	claim := c.claimRequest(1, time.Hour)
-	return []methodCall{
+	methods := []methodCall{
 		{"describe", func(ctx context.Context) error { _, err := c.Describe(ctx, driver.DescribeRequest{}); return err }},
 		{"commit", func(ctx context.Context) error {
 			resp, err := c.Commit(ctx, driver.CommitRequest{Guard: guard, Transitions: []driver.Transition{t}})
@@ -72,6 +72,10 @@ func (c *conn) everyMethod(prefix string) []methodCall {
 			return err
 		}},
 	}
+	if c.e.h.Chain {
+		methods = slices.DeleteFunc(methods, func(m methodCall) bool { return slices.Contains([]string{"merge", "probe", "advance"}, m.name) })
+	}
+	return methods
 }
 
 func firstError(verdicts []driver.Verdict, err error) error {
@@ -166,6 +170,9 @@ func contextHonest(e *env) {
 		resp, err := c.Commit(ctx, driver.CommitRequest{Guard: c.guard(), Transitions: []driver.Transition{t}})
 		cancel()
 		outcomes[t.Record.ID] = driver.ClassOf(firstError(resp.Verdicts, err))
+		if e.h.Chain {
+			continue // it has no merge
+		}
 		ctx, cancel = e.brief(limit)
 		merged, err := c.Merge(ctx, driver.MergeRequest{Guard: c.guard(), Records: []driver.Record{r}})
 		cancel()

@@ -53,6 +53,14 @@ type Harness struct {
 	// warning. It is needed for [driver.CapDurable].
 	Kill func(t T, store driver.Store)
 
+	// Chain says that each store is a whole chain of stores, seen as one: what
+	// goes through it takes the ways of the calls of applications and workers. A
+	// chain makes epochs itself and shows neither these nor marks, so it has no
+	// Advance and no Probe, its Epoch tells the time only, records come and go
+	// without an epoch, and Merge is only there to bring records in. Its feeds do
+	// not end. Cases about these are left out.
+	Chain bool
+
 	// Advance moves the clock of the stores of the chain forward. Nil: the cases
 	// use short leases and wait for real.
 	Advance func(t T, chain string, by time.Duration)
@@ -153,6 +161,9 @@ func (h Harness) excuse(c Case) string {
 	}
 	if c.needsFreeze && h.Freeze == nil {
 		return "the harness has no Freeze"
+	}
+	if h.Chain {
+		return notOfChains(c)
 	}
 	return ""
 }

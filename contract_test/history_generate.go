@@ -4,6 +4,7 @@ package contracttest
 
 import (
 	"slices"
+	"strings"
 
 	"pgregory.net/rapid"
 
@@ -17,10 +18,13 @@ type profile struct {
 	// alike leaves out where the contract gives stores a choice that shows: claims
 	// take all there is, nothing expires, and nobody has seen too much.
 	alike bool
+	// chain leaves out what Harness.Chain does, and what expires: the caller of a
+	// chain cannot tell a repeat from what is done anew since it was forgotten.
+	chain bool
 }
 
 func profileOf(h Harness) profile {
-	return profile{pass: h.Advance != nil, reopen: h.Has(driver.CapShared)}
+	return profile{pass: h.Advance != nil, reopen: h.Has(driver.CapShared), chain: h.Chain}
 }
 
 // histories generates histories of about 30 steps: a list of lists, since rapid
@@ -36,6 +40,9 @@ var weighted = []Op{
 	OpRepeat, OpRepeat, OpGet, OpList, OpAdvance, OpEpoch, OpProbe,
 }
 
+// What a chain does not offer; see Harness.Chain.
+var notOfAChain = []Op{OpMerge, OpAdvance, OpProbe}
+
 func (p profile) step(t *rapid.T) Step {
 	ops := slices.Clip(weighted)
 	if p.pass {
@@ -44,11 +51,17 @@ func (p profile) step(t *rapid.T) Step {
 	if p.reopen {
 		ops = append(ops, OpReopen)
 	}
+	if p.chain {
+		ops = slices.DeleteFunc(ops, func(op Op) bool { return slices.Contains(notOfAChain, op) })
+	}
 	s := Step{Op: rapid.SampledFrom(ops).Draw(t, "op"), Host: rapid.IntRange(0, historyHosts-1).Draw(t, "host")}
 	switch s.Op {
 	case OpCommit, OpMerge:
 		s.Clock = rapid.SampledFrom([]int{0, 0, -90, 15, 4000}).Draw(t, "clock")
-		s.Writes = rapid.SliceOfN(rapid.Custom(func(t *rapid.T) Write { return p.write(t, s.Op) }), 1, 4).Draw(t, "writes")
+		writes := rapid.Custom(func(t *rapid.T) Write { return p.write(t, s.Op) })
+		if s.Writes = rapid.SliceOfN(writes, 1, 4).Draw(t, "writes"); p.chain {
+			s.Writes = oncePerID(s.Writes)
+		}
 	case OpClaim:
 		s.Kinds = someKinds(t, 1)
 		s.Limit, s.Ticks = driver.MaxBatch, rapid.IntRange(1, 3).Draw(t, "lease")
@@ -81,12 +94,22 @@ func (p profile) step(t *rapid.T) Step {
 	case OpEpoch, OpProbe, OpReopen:
 		return s
 	}
+	if p.chain {
+		return s // nobody names its epochs, or has seen its marks
+	}
 	s.Epoch = rapid.SampledFrom([]int{0, 0, 0, 0, 0, 0, 0, 0, 1, -1}).Draw(t, "epoch")
 	s.Seen = rapid.SampledFrom([]string{"", "all", "", "all", "", "all", "", "all", "ahead", "other"}).Draw(t, "seen")
 	if p.alike && s.Seen != "all" {
 		s.Seen = ""
 	}
 	return s
+}
+
+// oncePerID leaves out further writes of an id: the callers of a chain make one
+// transition of a workflow after the other.
+func oncePerID(writes []Write) []Write {
+	byID := func(a, b Write) int { return strings.Compare(a.ID, b.ID) }
+	return slices.CompactFunc(slices.SortedStableFunc(slices.Values(writes), byID), func(a, b Write) bool { return a.ID == b.ID })
 }
 
 var (
@@ -108,7 +131,7 @@ func (p profile) write(t *rapid.T, op Op) Write {
 	case op == OpMerge:
 		w.Skip = rapid.IntRange(-2, 3).Draw(t, "jump")
 		w.Epoch = rapid.SampledFrom([]int{0, 0, 0, -1, 1}).Draw(t, "record epoch")
-	case w.Fault == "" && rapid.IntRange(0, 19).Draw(t, "other epoch") == 19:
+	case w.Fault == "" && !p.chain && rapid.IntRange(0, 19).Draw(t, "other epoch") == 19:
 		w.Epoch = -1
 	}
 	if w.To == driver.Waiting {
@@ -116,7 +139,7 @@ func (p profile) write(t *rapid.T, op Op) Write {
 	}
 	if w.To.Finished() {
 		w.Expires = rapid.SampledFrom([]int{0, 1, 2, -1, 100}).Draw(t, "expires")
-		if p.alike && w.Expires < 100 {
+		if (p.alike || p.chain) && w.Expires < 100 {
 			w.Expires = 0
 		}
 	}

@@ -153,7 +153,7 @@ func (p *player) send(h int, request any) answer {
 		resp, err := store.Get(ctx, req)
 		a = answer{err: err, receipt: resp.Receipt, records: resp.Records}
 	case driver.ListRequest:
-		a = listAll(ctx, store, req)
+		a = listAll(ctx, store, req, p.e.h.Chain)
 	case driver.EpochRequest:
 		resp, err := store.Epoch(ctx, req)
 		a = answer{err: err, receipt: resp.Receipt, epoch: resp.Epoch}
@@ -168,10 +168,14 @@ func (p *player) send(h int, request any) answer {
 }
 
 // listAll reads all pages.
-func listAll(ctx context.Context, store driver.Store, req driver.ListRequest) answer {
+func listAll(ctx context.Context, store driver.Store, req driver.ListRequest, chained bool) answer {
 	var a answer
 	for {
 		page, err := store.List(ctx, req)
+		if driver.ClassOf(err) == driver.CursorLost && chained {
+			a.records, req.Cursor = nil, "" // it has moved to another link: begin anew
+			continue
+		}
 		if err != nil {
 			a.err = err
 			return a

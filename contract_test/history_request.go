@@ -118,6 +118,9 @@ func (p *player) write(base driver.Record, w Write, s Step, token driver.Token, 
 		}
 		r.Output, r.Failure = []byte("output"), "why"
 	}
+	if p.e.h.Chain && w.To != driver.Succeeded {
+		r.Output = nil // a chain keeps a log of its own there until the workflow has succeeded
+	}
 	if w.To != driver.Leased {
 		r.Lease = driver.Lease{}
 	} else {

@@ -45,13 +45,17 @@ func recordCases() []Case {
 func (c *conn) complete(id string) driver.Record {
 	c.e.Helper()
 	now := driver.Millis(c.now())
-	return driver.Record{
+	r := driver.Record{
 		ID: id, Kind: kind, Revision: 7, Epoch: c.epoch, Token: driver.NewToken(), Status: driver.Leased,
 		Due: now.Add(time.Hour + 789*time.Millisecond), Lease: driver.Lease{Owner: "host-1", Token: driver.NewToken()},
 		Attempt: 3, Step: "archive", State: []byte("state\x00\xff"), Input: []byte("input\x00\xfe"), Output: []byte("output\x00\xfd"),
 		Failure: "why the last attempt failed", Created: now.Add(-time.Hour + time.Millisecond), Updated: now,
 		Labels: map[string]string{"tenant": "acme", "empty": "", "ü": "ö\n"},
 	}
+	if c.e.h.Chain {
+		r.Output = nil // it keeps a log of its own there until the workflow has succeeded
+	}
+	return r
 }
 
 func (c *conn) finished(id string) driver.Record {
@@ -140,7 +144,10 @@ func recordBytes(e *env) {
 	invalid := []byte{0xff, 0xfe, 0x00, 0xc3, 0x28, 0xed, 0xa0, 0x80, '"', '\\', '\r', '\n', 0x1b}
 	for i, b := range [][]byte{{0}, invalid, every, bytes.Repeat([]byte{0xff}, 80_000), make([]byte, 80_000)} {
 		r := c.complete(fmt.Sprint("r", i))
-		r.Input, r.State, r.Output = b, bytes.Clone(b), append([]byte{1}, b...)
+		r.Input, r.State = b, bytes.Clone(b)
+		if !e.h.Chain {
+			r.Output = append([]byte{1}, b...)
+		}
 		c.merge(r)
 		c.everywhere(r)
 	}
@@ -256,6 +263,9 @@ func timeForward(e *env) {
 		require.False(e, now.Before(last), "the store's time went from %s back to %s", last, now)
 		require.False(e, now.Before(r.Created), "a record of %s stands in a store at %s", r.Created, now)
 		last = now
+	}
+	if c.e.h.Chain {
+		return // most of what receipts calls it does not offer
 	}
 	for _, step := range c.receipts() {
 		require.False(e, step.receipt.Time.Before(last), "%s answers with the time %s after %s", step.name, step.receipt.Time, last)
