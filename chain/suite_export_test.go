@@ -20,6 +20,12 @@ type Applied struct{ tokens sync.Map }
 // without an epoch, which is the chain's own business.
 func (c *Chain) AsStore(applied *Applied) driver.Store { return &asStore{c, applied} }
 
+// Follows reports whether c acts on the epoch with the number or a later one, or
+// is closed.
+func (c *Chain) Follows(number uint64) bool {
+	return c.ctx.Err() != nil || c.view.Load().epoch.Number >= number
+}
+
 type asStore struct {
 	c       *Chain
 	applied *Applied
@@ -89,6 +95,9 @@ func (s *asStore) commit(ctx context.Context, req driver.CommitRequest, i int) (
 	t := req.Transitions[i]
 	t.Record = t.Record.Clone()
 	_, err := s.c.commit(ctx, verbOf(&t), t)
+	for driver.ClassOf(err) == driver.Unknown && ctx.Err() == nil && s.c.ctx.Err() == nil {
+		_, err = s.c.commit(ctx, verbOf(&t), t) // as whoever gets that would do
+	}
 	switch driver.ClassOf(err) {
 	case 0:
 		_, repeated := s.applied.tokens.LoadOrStore(t.Record.Token, true)

@@ -107,8 +107,10 @@ func (p *player) take(i int, s Step) (any, error) {
 		return nil, p.reopen(s.Host)
 	case OpRepeat:
 		req := p.sent[i-s.Back]
-		if p.nothing[i-s.Back] {
-			req = nil // whether a claim that gave nothing is remembered is the store's own affair
+		if _, claim := req.(driver.ClaimRequest); p.nothing[i-s.Back] || claim && p.e.h.Chain {
+			// Whether a claim that gave nothing is remembered is the store's own affair, and
+			// the callers of a chain do not repeat claims.
+			req = nil
 		}
 		if s.Restamp {
 			req = restamp(req, p.hosts[s.Host].epoch.Number)
