@@ -313,11 +313,12 @@ func (c *Chain) readEpochs(ctx context.Context) map[*link]driver.Epoch {
 	v := c.view.Load()
 	answers := make(chan answer, len(c.links))
 	for _, l := range c.links {
-		counts := v == nil || v.counts(l)
+		read := func(ctx context.Context) (driver.Epoch, error) { return l.read(ctx, v.counts(l)) }
+		if v == nil || v.epoch.Number == 0 {
+			read = l.meet
+		}
 		go func() {
-			held, err := attempt(ctx, c.ctx, c.policy().Attempt, func(ctx context.Context) (driver.Epoch, error) {
-				return l.read(ctx, counts)
-			}, func(error) {})
+			held, err := attempt(ctx, c.ctx, c.policy().Attempt, read, func(error) {})
 			answers <- answer{l, held, err}
 		}()
 	}

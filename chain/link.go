@@ -225,6 +225,21 @@ func (l *link) read(ctx context.Context, counts bool) (driver.Epoch, error) {
 	return l.peek(ctx)
 }
 
+// meet reads the epoch record for a host that acts on none yet. A link that has
+// lost what the host saw of it, and holds a record all the same, has been brought
+// back by other hosts meanwhile, or fenced: the record says which.
+func (l *link) meet(ctx context.Context) (driver.Epoch, error) {
+	e, err := l.epoch(ctx)
+	if driver.ClassOf(err) != driver.Lost {
+		return e, err
+	}
+	if now, failed := l.peek(ctx); failed == nil && now.Number > 0 {
+		l.joined(false)
+		return now, nil
+	}
+	return e, err
+}
+
 // peek reads the epoch record of a link whose data does not count: it may have
 // lost it.
 func (l *link) peek(ctx context.Context) (driver.Epoch, error) {

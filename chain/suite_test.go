@@ -36,8 +36,9 @@ var suitePolicy = chain.Policy{
 // each chain of a case, and what has happened to them.
 type suited struct {
 	links         int
-	killing       bool         // the active link, again and again
-	kills, erased atomic.Int64 // in all cases
+	killing       bool          // the active link, again and again
+	latest        time.Duration // a call takes up to twice this
+	kills, erased atomic.Int64  // in all cases
 
 	mu     sync.Mutex
 	chains map[string]*suitedChain
@@ -69,7 +70,7 @@ func (s *suited) of(t contracttest.T, name string) *suitedChain {
 	seed := hash.Sum64()
 	c := &suitedChain{suited: s, log: logInto(t)}
 	for i := range s.links {
-		c.products = append(c.products, newMortal(seed+uint64(i), 100*time.Microsecond))
+		c.products = append(c.products, newMortal(seed+uint64(i), s.latest))
 	}
 	s.chains[name] = c
 	if s.killing {
@@ -206,19 +207,19 @@ func runSuite(t *testing.T, s *suited, excuses map[string]string) {
 
 func TestSuiteThroughAChainOfOne(t *testing.T) {
 	t.Parallel()
-	runSuite(t, &suited{links: 1}, nil)
+	runSuite(t, &suited{links: 1, latest: 100 * time.Microsecond}, nil)
 }
 
 func TestSuiteThroughAChainOfTwo(t *testing.T) {
 	t.Parallel()
-	runSuite(t, &suited{links: 2}, nil)
+	runSuite(t, &suited{links: 2, latest: 100 * time.Microsecond}, nil)
 }
 
 // The only link is killed again and again, keeps its data and comes back: calls
 // wait for it.
 func TestSuiteWhileTheOnlyLinkDies(t *testing.T) {
 	t.Parallel()
-	runSuite(t, &suited{links: 1, killing: true}, nil)
+	runSuite(t, &suited{links: 1, killing: true, latest: time.Millisecond}, nil)
 }
 
 // overFailovers are the cases that a failover breaks by what a chain says of
@@ -240,7 +241,7 @@ var overFailovers = func() map[string]string {
 // by a resync, and the chain goes back to the first link.
 func TestSuiteWhileTheActiveLinkDies(t *testing.T) {
 	t.Parallel()
-	s := &suited{links: 2, killing: true}
+	s := &suited{links: 2, killing: true, latest: time.Millisecond}
 	t.Cleanup(func() {
 		if t.Failed() {
 			return

@@ -80,13 +80,17 @@ func search(e *env, p profile, check func([]Step) error) ([]Step, error) {
 		}
 		t.Fatal("the history fails") // always the same words: other ones would be another fault for rapid
 	}
+	rounds := searchRounds
+	if p.chain {
+		rounds = 1 // a call of a chain is many of its links
+	}
 	readyForRapid()
 	over := make(chan bool, 1)
 	go func() {
 		complete := false
 		defer func() { over <- complete }()
 		defer func() { complete = complete || fault != nil }()
-		for range searchRounds {
+		for range rounds {
 			rapid.Check(&quiet{T: e.T}, run) // it ends the goroutine when it has failed
 		}
 		complete = true

@@ -40,8 +40,9 @@ var weighted = []Op{
 	OpRepeat, OpRepeat, OpGet, OpList, OpAdvance, OpEpoch, OpProbe,
 }
 
-// What a chain does not offer; see Harness.Chain.
-var notOfAChain = []Op{OpMerge, OpAdvance, OpProbe}
+// What a chain does not offer, see Harness.Chain, and the end of its hosts, which
+// would leave no time to bring a link back.
+var notOfAChain = []Op{OpMerge, OpAdvance, OpProbe, OpReopen}
 
 func (p profile) step(t *rapid.T) Step {
 	ops := slices.Clip(weighted)

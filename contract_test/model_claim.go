@@ -92,18 +92,19 @@ func (s *state) remember(req *driver.ClaimRequest, given []driver.Record, now ti
 	if len(given) == 0 {
 		return
 	}
-	c := claimed{end: given[0].Due, revisions: map[string]uint64{}}
+	c := claimed{end: given[0].Due}
 	for _, r := range given {
-		c.revisions[r.ID] = r.Revision
+		c.given = append(c.given, revisionOf{r.ID, r.Revision})
 	}
 	s.claims[req.Token] = c
 }
 
-// unchanged returns those records of a former claim that are as it left them.
+// unchanged returns those records of a former claim that are as it left them, in
+// its order.
 func (s *state) unchanged(token driver.Token, c claimed) []driver.Record {
 	var same []driver.Record
-	for id, revision := range c.revisions {
-		if r, found := s.records[id]; found && r.Revision == revision && r.Token == token {
+	for _, g := range c.given {
+		if r, found := s.records[g.id]; found && r.Revision == g.revision && r.Token == token {
 			same = append(same, r)
 		}
 	}

@@ -30,8 +30,13 @@ type state struct {
 
 // claimed is what a claim gave, for its repeats.
 type claimed struct {
-	end       time.Time
-	revisions map[string]uint64 // by id
+	end   time.Time
+	given []revisionOf // in the order of the answer
+}
+
+type revisionOf struct {
+	id       string
+	revision uint64
 }
 
 func newState() *state {
