@@ -36,9 +36,10 @@ var suitePolicy = chain.Policy{
 // each chain of a case, and what has happened to them.
 type suited struct {
 	links         int
-	killing       bool          // the active link, again and again
-	latest        time.Duration // a call takes up to twice this
-	kills, erased atomic.Int64  // in all cases
+	wrap          func(driver.Store) driver.Store // each connection; nil: not
+	killing       bool                            // the active link, again and again
+	latest        time.Duration                   // a call takes up to twice this
+	kills, erased atomic.Int64                    // in all cases
 
 	mu     sync.Mutex
 	chains map[string]*suitedChain
@@ -170,20 +171,33 @@ func (s *suited) harness() contracttest.Harness {
 		Capabilities: []driver.Capability{driver.CapChanges, driver.CapShared},
 		Open: func(t contracttest.T, name string) (driver.Store, error) {
 			data := s.of(t, name)
-			config := chain.Config{Name: name, Policy: suitePolicy, Host: "host"}
-			for i, p := range data.products {
-				config.Links = append(config.Links, chain.Link{Name: linkNames[i], Store: p.connect()})
-			}
-			c, err := chain.Open(t.Context(), config, chain.WithLogger(data.log))
+			c, err := data.open(t)
 			if err != nil {
 				return nil, err
 			}
-			s.mu.Lock()
-			defer s.mu.Unlock()
-			data.opened = append(data.opened, c)
 			return c.AsStore(&data.applied), nil
 		},
 	}
+}
+
+// open opens the chain on one more host.
+func (c *suitedChain) open(t contracttest.T) (*chain.Chain, error) {
+	config := chain.Config{Name: "suite", Policy: suitePolicy, Host: "host"}
+	for i, p := range c.products {
+		store := p.connect()
+		if c.wrap != nil {
+			store = c.wrap(store)
+		}
+		config.Links = append(config.Links, chain.Link{Name: linkNames[i], Store: store})
+	}
+	host, err := chain.Open(t.Context(), config, chain.WithLogger(c.log))
+	if err != nil {
+		return nil, err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.opened = append(c.opened, host)
+	return host, nil
 }
 
 // runSuite runs the suite on chains as s says, each case in a bubble of its own
@@ -226,7 +240,9 @@ func TestSuiteWhileTheOnlyLinkDies(t *testing.T) {
 // itself, or of something that its callers cannot do.
 var overFailovers = func() map[string]string {
 	const tokens = "a chain gives its claims their tokens itself, and nobody repeats one: leases that a claim did not bring home run out"
+	const again = "what has happened shortly before a failover is told again after it"
 	return map[string]string{
+		"Retention/IsNoChange":                     again,
 		"Claim/RepeatClaimsNothingMore":            tokens,
 		"Claim/RepeatAtOnceClaimsNothingMore":      tokens,
 		"Claim/RepeatGivesNoneOfOthers":            tokens,

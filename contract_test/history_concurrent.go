@@ -42,6 +42,9 @@ type raceCall struct {
 	id   string
 	next driver.Transition // commit
 	who  driver.Token      // claim: its token
+	// may have been sent again, which only a chain does: what it has done may then
+	// be overtaken by the time of the answer.
+	again bool
 }
 
 // raceAnswer is what came back: whether it had an effect, and the record seen.
@@ -123,7 +126,7 @@ type racer struct {
 
 // choose makes a call out of what the racer knows.
 func (r *racer) choose() raceCall {
-	in := raceCall{id: fmt.Sprintf("raced-%d", rand.IntN(racedIDs))}
+	in := raceCall{again: r.e.h.Chain, id: fmt.Sprintf("raced-%d", rand.IntN(racedIDs))}
 	switch n := rand.IntN(10); {
 	case n < 3:
 		in.op = OpGet
@@ -234,7 +237,7 @@ func raceStep(s racing, in raceCall, out raceAnswer) []any {
 		}
 	}
 	switch {
-	case out.unknown:
+	case out.unknown, in.again && in.op == OpCommit && out.class != 0 && out.revision > in.next.Record.Revision:
 		return []any{s, after}
 	case out == want:
 		return []any{after}

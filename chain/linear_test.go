@@ -1,0 +1,322 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package chain_test
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/anishathalye/porcupine"
+	"github.com/stretchr/testify/require"
+
+	"github.com/understudy-dev/understudy/chain"
+	"github.com/understudy-dev/understudy/driver"
+)
+
+// history is what the callers on several hosts have asked of a few workflows, and
+// what came back.
+type history struct {
+	t       *testing.T
+	began   time.Time
+	timeout time.Duration // of a part of the calls; 0: of none
+
+	mu    sync.Mutex
+	calls map[string][]porcupine.Operation // by workflow
+}
+
+const linearWorkflows = 3
+
+// caller is one of those who call at once.
+type caller struct {
+	h      *history
+	number int
+	host   *chain.Chain
+	r      *rand.Rand
+	held   map[string]grip
+}
+
+// grip is a workflow in the hands of a caller.
+type grip struct {
+	handle *chain.Handle
+	lease  driver.Token
+}
+
+func (h *history) run(seed uint64, hosts []*chain.Chain, callsEach int) {
+	var all sync.WaitGroup
+	for i := range 2 * len(hosts) {
+		c := &caller{h: h, number: i, host: hosts[i%len(hosts)], r: rand.New(rand.NewPCG(seed, uint64(i))), held: map[string]grip{}}
+		all.Go(func() {
+			for range callsEach {
+				c.call(fmt.Sprint("w", c.r.IntN(linearWorkflows)))
+				time.Sleep(time.Duration(c.r.Int64N(int64(2 * time.Millisecond)))) //nolint:forbidigo // the clock of the bubble
+			}
+		})
+	}
+	all.Wait()
+}
+
+// call makes a call that makes sense, mostly, and notes it.
+func (c *caller) call(id string) {
+	ctx, cancel := context.WithCancel(c.h.t.Context())
+	if c.h.timeout > 0 && c.r.IntN(20) == 0 {
+		ctx, cancel = context.WithTimeout(c.h.t.Context(), time.Duration(c.r.Int64N(int64(c.h.timeout))))
+	}
+	defer cancel()
+	in := asked{op: "get"}
+	held, holds := c.held[id]
+	switch n := c.r.IntN(10); {
+	case holds && n < 5:
+		in = asked{"save", fmt.Sprint("step-", c.r.IntN(1000)), held.lease}
+	case holds && n < 6:
+		in = asked{op: "succeed", lease: held.lease}
+	case holds && n < 7:
+		in = asked{op: "fail", lease: held.lease}
+	case n < 3:
+		in.op = "take"
+	case n < 5:
+		in.op = "start"
+	case n < 6:
+		in.op = "cancel"
+	case n < 7:
+		in.op = "requeue"
+	}
+	called := time.Since(c.h.began)
+	out := c.do(ctx, id, held.handle, in)
+	c.h.note(id, porcupine.Operation{ClientId: c.number, Input: in, Call: int64(called), Output: out, Return: int64(time.Since(c.h.began))})
+}
+
+func (c *caller) do(ctx context.Context, id string, handle *chain.Handle, in asked) answered {
+	var r driver.Record
+	var err error
+	switch in.op {
+	case "get":
+		r, err = c.host.Get(ctx, id)
+	case "start":
+		r, err = c.host.Start(ctx, chain.Workflow{ID: id, Kind: id, Due: c.h.began.Add(-time.Hour)})
+	case "cancel":
+		r, err = c.host.Cancel(ctx, id, "test")
+	case "requeue":
+		r, err = c.host.Requeue(ctx, id)
+	case "take":
+		var taken *chain.Handle
+		if taken, err = c.host.Take(ctx, id, time.Hour); taken != nil {
+			r = taken.Record()
+			c.held[id] = grip{taken, r.Lease.Token}
+		}
+	case "save":
+		err = handle.Save(ctx, in.step, nil)
+		r = handle.Record()
+	case "succeed":
+		err = handle.Succeed(ctx, nil)
+		r = handle.Record()
+	case "fail":
+		err = handle.Fail(ctx)
+		r = handle.Record()
+	}
+	out := answered{class: driver.ClassOf(err)}
+	if err == nil {
+		out.seen = stateOf(&r)
+	}
+	if out.class == driver.LeaseLost {
+		delete(c.held, id)
+	}
+	return out
+}
+
+func (h *history) note(id string, op porcupine.Operation) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.calls[id] = append(h.calls[id], op)
+}
+
+// check looks for an order of the calls of each workflow that explains all answers.
+func (h *history) check() error {
+	end := int64(time.Since(h.began))
+	for id, calls := range h.calls {
+		for i := range calls {
+			if out, ok := calls[i].Output.(answered); ok && out.class == driver.Unknown {
+				calls[i].Return = end + 1 // it may take effect at any later time
+			}
+		}
+		result, info := porcupine.CheckOperationsVerbose(lifeModel(), calls, 0)
+		if result != porcupine.Ok {
+			return fmt.Errorf("no order of the calls explains the answers of %q:\n%s", id, unexplained(calls, info))
+		}
+	}
+	return nil
+}
+
+// unexplained lists the calls, with a mark before those that the longest order
+// explains which could be found.
+func unexplained(calls []porcupine.Operation, info porcupine.LinearizationInfo) string {
+	explained := map[string]bool{}
+	model := lifeModel()
+	describe := func(c porcupine.Operation) string {
+		return fmt.Sprintf("%12s to %12s, caller %d: %s", time.Duration(c.Call), time.Duration(c.Return), c.ClientId, model.DescribeOperation(c.Input, c.Output))
+	}
+	var longest []porcupine.Operation
+	for _, part := range info.PartialLinearizationsOperations() {
+		for _, order := range part {
+			if len(order) > len(longest) {
+				longest = order
+			}
+		}
+	}
+	for _, c := range longest {
+		explained[describe(c)] = true
+	}
+	slices.SortFunc(calls, func(a, b porcupine.Operation) int { return int(a.Call - b.Call) })
+	var text strings.Builder
+	for _, c := range calls {
+		mark := "?"
+		if explained[describe(c)] {
+			mark = " "
+		}
+		fmt.Fprintln(&text, mark, describe(c))
+	}
+	return text.String()
+}
+
+// linear lets callers on three hosts call while the active link of two dies again
+// and again, and returns what the check of their history says.
+func linear(t *testing.T, seed uint64, s *suited) error {
+	t.Helper()
+	s.chains = map[string]*suitedChain{}
+	data := s.of(t, fmt.Sprint("linear-", seed))
+	var hosts []*chain.Chain
+	for range 3 {
+		host, err := data.open(t)
+		require.NoError(t, err)
+		hosts = append(hosts, host)
+	}
+	h := &history{t: t, began: time.Now(), calls: map[string][]porcupine.Operation{}}
+	if s.killing {
+		h.timeout = 8 * time.Millisecond
+	}
+	h.run(seed, hosts, 60)
+	for _, host := range hosts {
+		require.NoError(t, host.Close(t.Context()))
+	}
+	return h.check()
+}
+
+// The calls on a workflow take effect one after the other, each between its begin
+// and its end, over failovers and failbacks, and with outcomes that nobody knows.
+func TestLinear(t *testing.T) {
+	t.Parallel()
+	for seed := range uint64(20) {
+		t.Run(fmt.Sprint("Seed", seed), func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				s := &suited{links: 2, killing: true, latest: time.Millisecond}
+				err := linear(t, seed, s)
+				t.Logf("%d kills, %d of them with the data", s.kills.Load(), s.erased.Load())
+				require.NoError(t, err)
+				require.Positive(t, s.kills.Load())
+			})
+		})
+	}
+}
+
+// TestLinearFinds: the check of the histories finds stores that break what it is
+// for.
+func TestLinearFinds(t *testing.T) {
+	t.Parallel()
+	for name, wrap := range map[string]func() func(driver.Store) driver.Store{
+		"StaleReads": staleReads,
+		"LostWrites": lostWrites,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				s := &suited{links: 2, latest: time.Millisecond, wrap: wrap()}
+				require.ErrorContains(t, linear(t, 1, s), "no order of the calls explains the answers")
+			})
+		})
+	}
+}
+
+// staleReads returns what makes some reads give a record as it was before the one
+// that was last read.
+func staleReads() func(driver.Store) driver.Store {
+	d := &deceit{records: map[string]driver.Record{}}
+	return func(s driver.Store) driver.Store { return &staleReader{s, d} }
+}
+
+// deceit is shared by the connections to all links.
+type deceit struct {
+	mu      sync.Mutex
+	calls   int
+	records map[string]driver.Record
+	tokens  map[driver.Token]bool
+}
+
+// turn reports whether it is time to deceive.
+func (d *deceit) turn() bool {
+	d.calls++
+	return d.calls%10 == 0
+}
+
+type staleReader struct {
+	driver.Store
+	deceit *deceit
+}
+
+func (s *staleReader) Get(ctx context.Context, req driver.GetRequest) (driver.GetResponse, error) {
+	resp, err := s.Store.Get(ctx, req)
+	s.deceit.mu.Lock()
+	defer s.deceit.mu.Unlock()
+	for i, r := range resp.Records {
+		if old, ok := s.deceit.records[r.ID]; ok && old.Revision < r.Revision && s.deceit.turn() {
+			resp.Records[i] = old
+		}
+		s.deceit.records[r.ID] = r
+	}
+	return resp, err
+}
+
+// lostWrites returns what makes some save points be acknowledged by all links and
+// done by none.
+func lostWrites() func(driver.Store) driver.Store {
+	d := &deceit{tokens: map[driver.Token]bool{}}
+	return func(s driver.Store) driver.Store { return &writeLoser{s, d} }
+}
+
+type writeLoser struct {
+	driver.Store
+	deceit *deceit
+}
+
+func (s *writeLoser) Commit(ctx context.Context, req driver.CommitRequest) (driver.CommitResponse, error) {
+	s.deceit.mu.Lock()
+	lost := len(req.Transitions) == 1 && req.Transitions[0].Record.Status == driver.Leased && s.deceit.turn()
+	if lost {
+		s.deceit.tokens[req.Transitions[0].Record.Token] = true
+	}
+	s.deceit.mu.Unlock()
+	if lost {
+		return driver.CommitResponse{Verdicts: []driver.Verdict{{Applied: true}}}, nil
+	}
+	return s.Store.Commit(ctx, req)
+}
+
+func (s *writeLoser) Merge(ctx context.Context, req driver.MergeRequest) (driver.MergeResponse, error) {
+	s.deceit.mu.Lock()
+	lost := slices.ContainsFunc(req.Records, func(r driver.Record) bool { return s.deceit.tokens[r.Token] })
+	s.deceit.mu.Unlock()
+	if lost {
+		verdicts := make([]driver.Verdict, len(req.Records))
+		for i := range verdicts {
+			verdicts[i].Applied = true
+		}
+		return driver.MergeResponse{Verdicts: verdicts}, nil
+	}
+	return s.Store.Merge(ctx, req)
+}
