@@ -36,6 +36,7 @@ type asked struct {
 type answered struct {
 	class driver.Class
 	seen  life
+	first bool // it is of the first attempt of a call that was sent again
 }
 
 func stateOf(r *driver.Record) life {

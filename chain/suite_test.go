@@ -47,9 +47,11 @@ type suited struct {
 
 type suitedChain struct {
 	*suited
+	name     string
 	products []*mortal
 	applied  chain.Applied
 	opened   []*chain.Chain // under suited.mu
+	killed   []time.Time    // under suited.mu
 	log      *zap.Logger    // into what the case says if it fails
 }
 
@@ -69,7 +71,7 @@ func (s *suited) of(t contracttest.T, name string) *suitedChain {
 	hash := fnv.New64a()
 	_, _ = hash.Write([]byte(name))
 	seed := hash.Sum64()
-	c := &suitedChain{suited: s, log: logInto(t)}
+	c := &suitedChain{suited: s, name: name, log: logInto(t)}
 	for i := range s.links {
 		c.products = append(c.products, newMortal(seed+uint64(i), s.latest))
 	}
@@ -105,8 +107,11 @@ func (k *killer) run(ctx context.Context) {
 		victim := k.c.products[at]
 		k.c.log.Info("KILL", zap.String("link", linkNames[at]))
 		victim.die()
+		k.c.mu.Lock()
+		k.c.killed = append(k.c.killed, time.Now())
+		k.c.mu.Unlock()
 		k.c.kills.Add(1)
-		if len(k.c.products) > 1 && k.random.IntN(3) == 0 {
+		if len(k.c.products) > 1 && (k.c.erases || k.random.IntN(3) == 0) {
 			k.c.log.Info("ERASE", zap.String("link", linkNames[at]))
 			k.c.erased.Add(1)
 			victim.model.Erase() // its data are gone with it
@@ -182,7 +187,7 @@ func (s *suited) harness() contracttest.Harness {
 
 // open opens the chain on one more host.
 func (c *suitedChain) open(t contracttest.T) (*chain.Chain, error) {
-	config := chain.Config{Name: "suite", Policy: suitePolicy, Host: "host"}
+	config := chain.Config{Name: c.name, Policy: suitePolicy, Host: "host"}
 	for i, p := range c.products {
 		store := p.connect()
 		if c.wrap != nil {
