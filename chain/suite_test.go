@@ -38,6 +38,7 @@ type suited struct {
 	links         int
 	wrap          func(driver.Store) driver.Store // each connection; nil: not
 	killing       bool                            // the active link, again and again
+	erases        bool                            // each time with its data; else now and then
 	latest        time.Duration                   // a call takes up to twice this
 	kills, erased atomic.Int64                    // in all cases
 
