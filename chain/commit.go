@@ -5,6 +5,7 @@ package chain
 import (
 	"context"
 	"sync"
+	"time"
 
 	"github.com/understudy-dev/understudy/driver"
 )
@@ -24,7 +25,13 @@ type item struct {
 	sending bool // a call with it is under way
 	unknown bool // one ended without telling what became of it
 	gone    bool // the caller no longer waits
+	left    time.Time
 }
+
+// afterlife is how long an item goes on whose outcome is unknown when its caller
+// leaves. The active link may have it, where others see it: then the standbys are
+// to have it too.
+const afterlife = time.Minute
 
 type result struct {
 	record driver.Record
@@ -33,22 +40,26 @@ type result struct {
 
 func (it *item) weight() (records, bytes int) { return 1, it.bytes }
 
-// take marks it as being sent, unless its caller is gone.
+// take marks it as being sent, unless it is abandoned.
 func (it *item) take() bool {
 	it.mu.Lock()
 	defer it.mu.Unlock()
-	if it.gone || it.ctx.Err() != nil {
-		return false
-	}
-	it.sending = true
-	return true
+	it.sending = !it.needless()
+	return it.sending
 }
 
-// abandoned reports whether nobody waits for it any more, so that it need not be
-// sent.
+// abandoned reports whether it need not be sent any more.
 func (it *item) abandoned() bool {
 	it.mu.Lock()
 	defer it.mu.Unlock()
+	return it.needless()
+}
+
+// needless is abandoned. The caller holds it.mu.
+func (it *item) needless() bool {
+	if it.unknown {
+		return it.gone && time.Since(it.left) > afterlife
+	}
 	return it.gone || it.ctx.Err() != nil
 }
 
@@ -77,7 +88,7 @@ func (it *item) refuse(err error) {
 func (it *item) leave() bool {
 	it.mu.Lock()
 	defer it.mu.Unlock()
-	it.gone = true
+	it.gone, it.left = true, time.Now()
 	return it.sending || it.unknown
 }
 

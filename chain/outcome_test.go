@@ -101,3 +101,36 @@ func TestRefusedRepeatOfAnUnknownOutcomeIsUnknown(t *testing.T) {
 		require.NotNil(t, b.stores[0].held(t, "w"), "it was applied")
 	})
 }
+
+// A record that the active link has, though its caller has gone without knowing,
+// comes to the standby: others see it in the active link.
+func TestUnknownOutcomeIsSettledWithoutItsCaller(t *testing.T) {
+	t.Parallel()
+	for name, recovers := range map[string]bool{"SameLink": true, "Failover": false} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				b := openN(t, 2)
+				b.stores[0].loseAnswers(1, "commit")
+				ctx, cancel := context.WithCancel(t.Context())
+				b.stores[0].commits(func(driver.CommitRequest) error {
+					n := b.stores[0].count("commit")
+					if n == 2 {
+						cancel() // before the repeat
+					}
+					if n == 2 || n > 2 && !recovers {
+						return driver.Unavailable
+					}
+					return nil
+				})
+				_, err := b.Start(ctx, chain.Workflow{ID: "w", Kind: "call"})
+				require.ErrorIs(t, err, driver.Unknown)
+				require.NotNil(t, b.stores[0].held(t, "w"), "it was applied")
+				within(t, 20*time.Second, "the standby has it", func() bool { return b.stores[1].held(t, "w") != nil })
+				if recovers {
+					require.Equal(t, b.stores[0].held(t, "w"), b.stores[1].held(t, "w"))
+				}
+			})
+		})
+	}
+}
