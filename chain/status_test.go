@@ -96,7 +96,9 @@ func TestStatusAsJSON(t *testing.T) {
 func TestStatusThroughAnIncident(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		b := openN(t, 2)
+		config := configOf(newFaulty(nil), newFaulty(nil))
+		config.Policy.Failback = chain.FailbackOff // the chain itself makes no calls
+		b := open(t, config)
 		b.stores[1].fail(driver.Unavailable)
 		b.start(t, "w")
 		o := b.Status()
