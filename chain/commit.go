@@ -22,10 +22,10 @@ type item struct {
 	done  chan result // of one
 
 	mu      sync.Mutex
-	sending bool // a call with it is under way
-	unknown bool // one ended without telling what became of it
-	gone    bool // the caller no longer waits
-	left    time.Time
+	sending bool      // a call with it is under way
+	unknown bool      // one ended without telling what became of it
+	gone    bool      // the caller no longer waits
+	left    time.Time // when it went
 }
 
 // afterlife is how long an item goes on whose outcome is unknown when its caller

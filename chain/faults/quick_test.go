@@ -19,7 +19,12 @@ var quick = chain.Policy{Timeout: 3 * time.Second, Attempt: time.Second, Mirror:
 // Redis is killed, and comes back without its data.
 func TestRedisKilled(t *testing.T) {
 	t.Parallel()
-	w := start(t, options{policy: quick})
+	redisKilled(t, options{policy: quick})
+}
+
+func redisKilled(t *testing.T, o options) {
+	t.Helper()
+	w := start(t, o)
 	w.redis.Kill(t)
 	w.active(t, second)
 	w.progress(t, 20)

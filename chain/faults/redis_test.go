@@ -24,12 +24,7 @@ func TestRedisKilledWithTheDefaultPolicy(t *testing.T) {
 	for name, config := range map[string][]string{"Empty": nil, "Durable": durable} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			w := start(t, options{redis: config})
-			w.redis.Kill(t)
-			w.active(t, second)
-			w.progress(t, 40)
-			w.redis.Start(t)
-			w.finish(t)
+			redisKilled(t, options{redis: config})
 		})
 	}
 }
