@@ -68,6 +68,9 @@ func (c *Chain) remember(r *driver.Record) {
 func (c *Chain) bring(old, v *view, l *link) {
 	records, all := l.missed.take()
 	v.settled = time.Now().Add(c.policy().Mirror)
+	if len(records) == 0 && all && v.epoch.Number > old.epoch.Number+failoverStep {
+		return // it may have come into step in an epoch between them, which this host has not seen
+	}
 	c.log.Error("a link that was not in step serves: what hosts acknowledged without it and do not bring now is missing until the other link returns",
 		zap.String("link", l.name), zap.Stringer("epoch", v.epoch), zap.Int("brought", len(records)), zap.Bool("complete", all))
 	c.events.emit(StaleServes{At: now(), Link: l.name, Epoch: v.epoch.Clone(), Brought: len(records), Complete: all})

@@ -112,6 +112,27 @@ func TestStaleServeHandsNothingOutAgain(t *testing.T) {
 	require.Equal(t, driver.Succeeded, b.stores[1].held(t, "before").Status)
 }
 
+// TestServesAfterAnUnseenJoin: a host that has not seen how a link came back into
+// step, and then finds it serving, does not tell that anything is missing.
+func TestServesAfterAnUnseenJoin(t *testing.T) {
+	t.Parallel()
+	b := leaveBehind(t, 1, func(*chain.Policy) {})
+	config := manual(others(b.stores)...)
+	config.Policy.Check.Interval = 20 * time.Millisecond
+	another := open(t, config)
+	b.stores[0].fail(driver.Denied)
+	b.stores[1].fail(driver.Denied)
+	require.NoError(t, another.Rejoin(t.Context(), "b", nil))
+	another.stores[0].fail(driver.Denied)
+	another.start(t, "x")
+	require.Equal(t, "b", b.stores[1].epoch(t).Active)
+
+	b.stores[1].fail(nil)
+	b.start(t, "y")
+	eventually(t, "the event", func() bool { return len(eventsOf[chain.Followed](b)) == 1 })
+	require.Empty(t, eventsOf[chain.StaleServes](b))
+}
+
 // work ends n workflows.
 func work(t *testing.T, b *bench, n int) {
 	t.Helper()
