@@ -173,6 +173,7 @@ func (k *killer) protected() bool {
 func (s *suited) harness() contracttest.Harness {
 	return contracttest.Harness{
 		Chain:        true,
+		Failovers:    s.killing && s.links > 1,
 		Timeout:      3 * time.Minute, // of the bubble
 		Capabilities: []driver.Capability{driver.CapChanges, driver.CapShared},
 		Open: func(t contracttest.T, name string) (driver.Store, error) {

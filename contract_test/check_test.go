@@ -56,6 +56,8 @@ func TestHarnessIsValidated(t *testing.T) {
 		"unknown excuse":     {contracttest.Harness{Open: open, Excuse: map[string]string{"Commit/Nothing": "why"}}, []string{`"Commit/Nothing"`, "no such case"}},
 		"no reason":          {contracttest.Harness{Open: open, Excuse: map[string]string{"Merge/MayBeRepeated": " "}}, []string{"Merge/MayBeRepeated", "no reason"}},
 		"timeout":            {contracttest.Harness{Open: open, Timeout: -time.Second}, []string{"Timeout is -1s"}},
+		"failovers":          {contracttest.Harness{Open: open, Failovers: true}, []string{"Failovers without Chain"}},
+		"failovers of chain": {contracttest.Harness{Open: open, Failovers: true, Chain: true}, nil},
 		"all at once":        {contracttest.Harness{Timeout: -1, Capabilities: []driver.Capability{"x"}}, []string{"Open", "Timeout", `"x"`}},
 	} {
 		err := tc.h.Validate()

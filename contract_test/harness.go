@@ -61,6 +61,12 @@ type Harness struct {
 	// not end. Cases about these are left out.
 	Chain bool
 
+	// Failovers says that links of the chains fail while the cases run. A feed may
+	// then tell a change that no caller was told of, and that another one of the
+	// same record has overtaken in a failover, before the one that counts. It needs
+	// Chain.
+	Failovers bool
+
 	// Advance moves the clock of the stores of the chain forward. Nil: the cases
 	// use short leases and wait for real.
 	Advance func(t T, chain string, by time.Duration)
@@ -107,6 +113,9 @@ func (h Harness) Validate() error {
 	}
 	if h.Timeout < 0 {
 		faults = append(faults, fmt.Errorf("harness: Timeout is %s: want 0 or more", h.Timeout))
+	}
+	if h.Failovers && !h.Chain {
+		faults = append(faults, errors.New("harness: Failovers without Chain: only chains fail over"))
 	}
 	for _, c := range h.Capabilities {
 		if !slices.Contains(driver.Capabilities(), c) {

@@ -51,7 +51,7 @@ func (p *player) feedEnds(cursor string, ref *reference) error {
 		}
 		wrong := 0
 		for _, s := range ref.states {
-			switch fault = s.explains(told); {
+			switch fault = s.explains(told, p.e.h.Failovers); {
 			case fault == nil:
 				return errFeedRead
 			case !errors.Is(fault, errFeedLacks):
@@ -73,15 +73,19 @@ func (p *player) feedEnds(cursor string, ref *reference) error {
 }
 
 // explains returns nil if what a feed has told is each record's changes in their
-// order, up to the last; what came between may be left out. The error is
-// errFeedLacks if something is still to come.
-func (s *state) explains(told []driver.Change) error {
+// order, up to the last; what came between may be left out. With failovers, a
+// change that nobody was told of may come before one that has overtaken it. The
+// error is errFeedLacks if something is still to come.
+func (s *state) explains(told []driver.Change, failovers bool) error {
 	left := map[string][]driver.Change{}
 	for _, c := range s.changes {
 		left[c.ID] = append(left[c.ID], c)
 	}
 	for _, c := range told {
 		at := slices.IndexFunc(left[c.ID], func(m driver.Change) bool { return sameChange(m, c) })
+		if at < 0 && failovers && slices.ContainsFunc(left[c.ID], func(m driver.Change) bool { return m.Revision >= c.Revision }) {
+			continue // what has overtaken it has to come, as all that is left
+		}
 		if at < 0 {
 			return fmt.Errorf("changes: %+v is no change that was still to come of %+v", c, left[c.ID])
 		}
