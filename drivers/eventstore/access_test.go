@@ -146,7 +146,7 @@ func TestAccessOfAnUnknownAuthority(t *testing.T) {
 	s["tls"] = settings{"ca": caFile(t, start(t, devserver.Options{TLS: true}))}
 	denied(t, open(t, s), "set tls.ca to the certificates of who signed it")
 	s["tls"] = settings{"ca": filepath.Join(t.TempDir(), "none.pem")}
-	denied(t, open(t, s), "cannot use the file in tls.ca")
+	denied(t, open(t, s), "tls.ca cannot be read")
 	noPEM := filepath.Join(t.TempDir(), "no.pem")
 	require.NoError(t, os.WriteFile(noPEM, []byte("nothing"), 0o600))
 	s["tls"] = settings{"ca": noPEM}

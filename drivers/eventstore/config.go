@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/understudy-dev/understudy/driver"
+	"github.com/understudy-dev/understudy/drivers/settings"
 )
 
 // Config is the driver's section of a configuration. The zero value of a key
@@ -28,7 +29,7 @@ type Config struct {
 	// without a check of the server's certificate (tlsVerifyCert=false).
 	Insecure bool `json:"insecure"`
 	// TLS encrypts the connections. An empty section uses the system's authorities.
-	TLS *TLS `json:"tls"`
+	TLS *settings.TLS `json:"tls"`
 	// Username of a user of EventStoreDB.
 	Username string `json:"username"`
 	// UsernameFile names a file that holds the username.
@@ -60,31 +61,15 @@ type Config struct {
 	// CallTimeout bounds a call to a server that gives signs of life. Default: 10s.
 	CallTimeout driver.Duration `json:"call_timeout"`
 
-	// pings is how connections are checked that nothing passes over; see
-	// fromSettings.
-	pings pings
+	// What only a connection string can ask for; see fromSettings.
+	pings      pings // how connections are checked that nothing passes over
+	unverified bool  // TLS does not check the server's certificate
 
 	// MaxRecords is how many records the store takes before it answers Full; 0: as
 	// many as fit into the memory of the driver.
 	MaxRecords int `json:"max_records"`
 	// Feed is how many changes the change feed reaches back; 0: 131072.
 	Feed int `json:"feed"`
-}
-
-// TLS is how connections are encrypted: version 1.2 or later.
-type TLS struct {
-	// CA names a file with the certificates of the authorities, PEM. Empty: the
-	// system's. It is read for each new connection, as are Certificate and Key.
-	CA string `json:"ca"`
-	// Certificate and Key name the files of the client's certificate, PEM.
-	Certificate string `json:"certificate"`
-	Key         string `json:"key"`
-	// ServerName is the name in the server's certificate. Empty: the host connected to.
-	ServerName string `json:"server_name"`
-
-	// unverified: the server's certificate is not checked. It can be asked for in a
-	// connection string only.
-	unverified bool
 }
 
 // pings is how often an idle connection is checked, and how long the answer may

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/understudy-dev/understudy/driver"
+	"github.com/understudy-dev/understudy/drivers/settings"
 )
 
 const defaultPort = "2113"
@@ -57,7 +58,7 @@ func (c *Config) fromSettings(query string) error {
 		return errors.New("connection_string: the settings after ? are not properly escaped")
 	}
 	encrypted, verified := true, true
-	section := TLS{}
+	section := settings.TLS{}
 	var faults []error
 	for key, given := range values {
 		value := given[len(given)-1]
@@ -91,10 +92,10 @@ func (c *Config) fromSettings(query string) error {
 			faults = append(faults, fmt.Errorf("connection_string: %s: want true or false", key))
 		}
 	}
-	section.unverified = !verified
+	c.unverified = encrypted && !verified
 	if encrypted {
 		c.TLS = &section
-	} else if section != (TLS{}) {
+	} else if section != (settings.TLS{}) || !verified {
 		faults = append(faults, errors.New("connection_string: tls=false together with other settings of TLS"))
 	}
 	return errors.Join(faults...)

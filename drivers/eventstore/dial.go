@@ -5,14 +5,9 @@ package eventstore
 import (
 	"cmp"
 	"context"
-	"crypto/tls"
-	"crypto/x509"
 	"encoding/base64"
-	"fmt"
 	"math"
 	"net"
-	"os"
-	"strings"
 	"time"
 
 	"google.golang.org/grpc"
@@ -22,6 +17,7 @@ import (
 	"google.golang.org/grpc/keepalive"
 
 	"github.com/understudy-dev/understudy/driver"
+	"github.com/understudy-dev/understudy/drivers/settings"
 )
 
 // What a connection is made with.
@@ -37,13 +33,13 @@ const (
 // protection says how the connections are protected.
 func (c *Config) protection() driver.Protection {
 	switch {
-	case c.TLS != nil && !c.TLS.unverified && c.TLS.Certificate != "":
+	case c.TLS != nil && !c.unverified && c.TLS.Certificate != "":
 		return driver.MutualTLS
-	case c.TLS != nil && !c.TLS.unverified:
+	case c.TLS != nil && !c.unverified:
 		return driver.TLS
 	}
 	for _, host := range c.Hosts {
-		if name, _, err := net.SplitHostPort(host); err != nil || !isLoopback(name) {
+		if name, _, err := net.SplitHostPort(host); err != nil || !settings.IsLoopback(name) {
 			return driver.Plain
 		}
 	}
@@ -102,28 +98,14 @@ func (c *Config) dial(address, host string) (*grpc.ClientConn, error) {
 }
 
 func (c *Config) transport() (credentials.TransportCredentials, error) {
-	t := c.TLS
-	if t == nil {
+	if c.TLS == nil {
 		return insecure.NewCredentials(), nil
 	}
-	config := &tls.Config{MinVersion: tls.VersionTLS12, ServerName: t.ServerName, InsecureSkipVerify: t.unverified} //nolint:gosec // only with insecure: true
-	if t.CA != "" {
-		pem, err := os.ReadFile(t.CA)
-		if err != nil {
-			return nil, unreadable("tls.ca", err)
-		}
-		config.RootCAs = x509.NewCertPool()
-		if !config.RootCAs.AppendCertsFromPEM(pem) {
-			return nil, unreadable("tls.ca", fmt.Errorf("%s holds no certificate in PEM form", t.CA))
-		}
+	config, err := c.TLS.Config("") // gRPC puts the authority in
+	if err != nil {
+		return nil, unusable(err)
 	}
-	if t.Certificate != "" {
-		certificate, err := tls.LoadX509KeyPair(t.Certificate, t.Key)
-		if err != nil {
-			return nil, unreadable("tls.certificate and tls.key", err)
-		}
-		config.Certificates = []tls.Certificate{certificate}
-	}
+	config.InsecureSkipVerify = c.unverified
 	return credentials.NewTLS(config), nil
 }
 
@@ -131,13 +113,9 @@ func (c *Config) transport() (credentials.TransportCredentials, error) {
 // the leader as well, but puts that where it is never sent.
 func (c *Config) headers() (map[string]string, error) {
 	headers := map[string]string{"requires-leader": "true"}
-	user, err := valueOrFile("username_file", c.Username, c.UsernameFile)
+	user, password, err := c.login().Read("")
 	if err != nil {
-		return nil, err
-	}
-	password, err := valueOrFile("password_file", c.Password.Reveal(), c.PasswordFile)
-	if err != nil {
-		return nil, err
+		return nil, unusable(err)
 	}
 	if user != "" {
 		headers["authorization"] = "Basic " + base64.StdEncoding.EncodeToString([]byte(user+":"+password))
@@ -145,23 +123,9 @@ func (c *Config) headers() (map[string]string, error) {
 	return headers, nil
 }
 
-// valueOrFile returns value, or what the file holds without the line end.
-func valueOrFile(key, value, file string) (string, error) {
-	if file == "" {
-		return value, nil
-	}
-	b, err := os.ReadFile(file)
-	if err != nil {
-		return "", unreadable(key, err)
-	}
-	if value = strings.TrimRight(string(b), "\r\n"); value == "" {
-		return "", unreadable(key, fmt.Errorf("%s is empty", file))
-	}
-	return value, nil
-}
-
-func unreadable(key string, err error) error {
-	return &driver.Error{Class: driver.Unavailable, Detail: "cannot use the file in " + key, Cause: err}
+// unusable is the error of a connection for which a file cannot be used.
+func unusable(err error) error {
+	return &driver.Error{Class: driver.Unavailable, Detail: "cannot connect", Cause: err}
 }
 
 // perCall adds headers to every call.

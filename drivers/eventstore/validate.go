@@ -6,11 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"net/netip"
 	"strings"
 	"time"
 
-	"github.com/understudy-dev/understudy/driver"
+	"github.com/understudy-dev/understudy/drivers/settings"
 )
 
 // Validate reports everything that is wrong with c, as one [driver.Invalid] error
@@ -21,23 +20,21 @@ func (c Config) Validate() error { return c.resolve() }
 // resolve is Validate and puts what the connection string says, and default ports,
 // into c.
 func (c *Config) resolve() error {
-	var faults []error
+	var f settings.Faults
 	if c.ConnectionString.IsZero() {
-		faults = append(faults, c.resolveHosts())
+		c.resolveHosts(&f)
 	} else if err := c.exclusive(); err != nil {
-		faults = append(faults, err)
+		f.Add(err)
 	} else if err := c.fromConnectionString(); err != nil {
-		faults = append(faults, err)
+		f.Add(err)
 	} else {
-		faults = append(faults, c.resolveHosts())
+		c.resolveHosts(&f)
 	}
-	faults = append(faults, c.validateLogin(), c.validateTLS(), c.validateNumbers(), c.validatePrefix())
-	joined := errors.Join(faults...)
-	if joined == nil {
-		return nil
-	}
-	return &driver.Error{Class: driver.Invalid, Store: Name, Op: "configure",
-		Detail: strings.ReplaceAll(joined.Error(), "\n", "; ")}
+	c.checkLogin(&f)
+	c.checkTLS(&f)
+	c.checkNumbers(&f)
+	c.checkPrefix(&f)
+	return f.Err(Name)
 }
 
 // exclusive reports keys that a connection string leaves no room for.
@@ -57,108 +54,66 @@ func (c *Config) exclusive() error {
 	return errors.Join(faults...)
 }
 
-func (c *Config) resolveHosts() error {
+func (c *Config) resolveHosts(f *settings.Faults) {
 	if c.Hosts == nil {
 		c.Hosts = []string{"127.0.0.1:" + defaultPort}
 	}
-	var faults []error
-	if len(c.Hosts) == 0 {
-		faults = append(faults, errors.New("hosts is empty: want host:port of at least one server"))
-	}
+	f.If(len(c.Hosts) == 0, "hosts is empty: want host:port of at least one server")
 	resolved := make([]string, len(c.Hosts))
 	for i, host := range c.Hosts {
 		address, err := withPort(host)
 		if err != nil {
-			faults = append(faults, fmt.Errorf("hosts[%d] %q: %w", i, host, err))
+			f.Add(fmt.Errorf("hosts[%d] %q: %w", i, host, err))
 			continue
 		}
 		resolved[i] = address
-		if name, _, _ := net.SplitHostPort(address); c.TLS == nil && !c.Insecure && !isLoopback(name) {
-			faults = append(faults, fmt.Errorf("hosts[%d] %q is not on this machine and the connection would be plain text: set tls, or insecure: true to accept that", i, host))
-		}
+		name, _, _ := net.SplitHostPort(address)
+		f.If(c.TLS == nil && !c.Insecure && !settings.IsLoopback(name),
+			"hosts[%d] %q is not on this machine and the connection would be plain text: set tls, or insecure: true to accept that", i, host)
 	}
 	c.Hosts = resolved
-	return errors.Join(faults...)
 }
 
-func (c *Config) validateLogin() error {
-	var faults []error
-	fault := func(wrong bool, text string) {
-		if wrong {
-			faults = append(faults, errors.New(text))
-		}
-	}
-	named := c.Username != "" || c.UsernameFile != ""
-	secret := !c.Password.IsZero() || c.PasswordFile != ""
-	fault(c.Username != "" && c.UsernameFile != "", "username and username_file exclude each other")
-	fault(!c.Password.IsZero() && c.PasswordFile != "", "password and password_file exclude each other")
-	fault(named && !secret, "username without a password: set password or password_file")
-	fault(secret && !named, "password without a username: set username or username_file")
-	fault(strings.Contains(c.Username, ":"), "username holds a colon: EventStoreDB cannot tell such a name from the password")
-	fault((named || secret) && c.TLS == nil && !c.Insecure, "credentials without tls would be sent in plain text: set tls, or insecure: true to accept that")
-	return errors.Join(faults...)
+// login returns the credentials.
+func (c *Config) login() *settings.Login {
+	return &settings.Login{Username: c.Username, UsernameFile: c.UsernameFile, Password: c.Password, PasswordFile: c.PasswordFile}
 }
 
-func (c *Config) validateTLS() error {
-	var faults []error
-	t := c.TLS
-	if t != nil && (t.Certificate == "") != (t.Key == "") {
-		faults = append(faults, errors.New("tls.certificate and tls.key: want both files, or neither"))
-	}
-	if t != nil && t.unverified && !c.Insecure {
-		faults = append(faults, errors.New("tlsVerifyCert=false lets anybody pose as the server: set tls.ca or tlsCAFile, or insecure: true to accept that"))
-	}
-	if t != nil && t.unverified && t.CA != "" {
-		faults = append(faults, errors.New("tlsVerifyCert=false together with tlsCAFile: the file would not be looked at"))
-	}
-	if t != nil && !t.unverified && c.Insecure {
-		faults = append(faults, errors.New("insecure: true together with tls: nothing would be plain text, so leave insecure out"))
-	}
-	return errors.Join(faults...)
+func (c *Config) checkLogin(f *settings.Faults) {
+	l := c.login()
+	l.Check(f, "")
+	f.If(l.HasPassword() && !l.HasName(), "password without a username: set username or username_file")
+	f.If(strings.Contains(c.Username, ":"), "username holds a colon: EventStoreDB cannot tell such a name from the password")
+	f.If((l.HasName() || l.HasPassword()) && c.TLS == nil && !c.Insecure,
+		"credentials without tls would be sent in plain text: set tls, or insecure: true to accept that")
 }
 
-func (c *Config) validateNumbers() error {
-	var faults []error
-	between := func(key string, v, least, most int) {
-		if v < least || v > most {
-			faults = append(faults, fmt.Errorf("%s is %d: want %d–%d", key, v, least, most))
-		}
-	}
-	lasting := func(key string, d driver.Duration, least, most time.Duration) {
-		if time.Duration(d) < least || time.Duration(d) > most {
-			faults = append(faults, fmt.Errorf("%s is %s: want %s–%s", key, time.Duration(d), least, most))
-		}
-	}
-	between("append_bytes", c.AppendBytes, 512<<10, 4<<20)
-	between("append_events", c.AppendEvents, 1, 4096)
-	between("appends_in_flight", c.AppendsInFlight, 1, 32)
-	between("max_records", c.MaxRecords, 0, 1<<31-1)
-	between("feed", c.Feed, 0, 100_000_000)
-	lasting("connect_timeout", c.ConnectTimeout, 10*time.Millisecond, time.Minute)
-	lasting("response_timeout", c.ResponseTimeout, 10*time.Millisecond, time.Minute)
-	lasting("call_timeout", c.CallTimeout, 100*time.Millisecond, time.Hour)
-	if c.CallTimeout < c.ResponseTimeout {
-		faults = append(faults, fmt.Errorf("call_timeout is %s, less than response_timeout %s: a call would end before the server is missed",
-			time.Duration(c.CallTimeout), time.Duration(c.ResponseTimeout)))
-	}
-	return errors.Join(faults...)
+func (c *Config) checkTLS(f *settings.Faults) {
+	c.TLS.Check(f, "tls")
+	f.If(c.unverified && !c.Insecure,
+		"tlsVerifyCert=false lets anybody pose as the server: set tls.ca or tlsCAFile, or insecure: true to accept that")
+	f.If(c.unverified && c.TLS.CA != "", "tlsVerifyCert=false together with tlsCAFile: the file would not be looked at")
+	f.If(c.TLS != nil && !c.unverified && c.Insecure,
+		"insecure: true together with tls: nothing would be plain text, so leave insecure out")
 }
 
-// validatePrefix keeps the journal away from names that EventStoreDB gives a
+func (c *Config) checkNumbers(f *settings.Faults) {
+	connect, response, call := time.Duration(c.ConnectTimeout), time.Duration(c.ResponseTimeout), time.Duration(c.CallTimeout)
+	settings.Between(f, "append_bytes", c.AppendBytes, 512<<10, 4<<20)
+	settings.Between(f, "append_events", c.AppendEvents, 1, 4096)
+	settings.Between(f, "appends_in_flight", c.AppendsInFlight, 1, 32)
+	settings.Between(f, "max_records", c.MaxRecords, 0, 1<<31-1)
+	settings.Between(f, "feed", c.Feed, 0, 100_000_000)
+	settings.Between(f, "connect_timeout", connect, 10*time.Millisecond, time.Minute)
+	settings.Between(f, "response_timeout", response, 10*time.Millisecond, time.Minute)
+	settings.Between(f, "call_timeout", call, 100*time.Millisecond, time.Hour)
+	f.If(call < response, "call_timeout is %s, less than response_timeout %s: a call would end before the server is missed", call, response)
+}
+
+// checkPrefix keeps the journal away from names that EventStoreDB gives a
 // meaning: an append to the stream $$ even ends the server.
-func (c *Config) validatePrefix() error {
+func (c *Config) checkPrefix(f *settings.Faults) {
 	const allowed = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_."
-	if c.StreamPrefix == "" || len(c.StreamPrefix) > 128 || strings.Trim(c.StreamPrefix, allowed) != "" {
-		return fmt.Errorf("stream_prefix %q: want 1–128 of a–z, A–Z, 0–9, '-', '_', '.'", c.StreamPrefix)
-	}
-	return nil
-}
-
-// isLoopback reports whether connections to host never leave this machine.
-func isLoopback(host string) bool {
-	if host == "localhost" {
-		return true
-	}
-	ip, err := netip.ParseAddr(host)
-	return err == nil && ip.Unmap().IsLoopback()
+	f.If(c.StreamPrefix == "" || len(c.StreamPrefix) > 128 || strings.Trim(c.StreamPrefix, allowed) != "",
+		"stream_prefix %q: want 1–128 of a–z, A–Z, 0–9, '-', '_', '.'", c.StreamPrefix)
 }

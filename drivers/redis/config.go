@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/understudy-dev/understudy/driver"
+	"github.com/understudy-dev/understudy/drivers/settings"
 )
 
 // The modes of a Redis installation.
@@ -46,7 +47,7 @@ type Config struct {
 	Insecure bool `json:"insecure"`
 	// TLS encrypts the connections to Redis, and to the Sentinels unless they have
 	// settings of their own. An empty section uses the system's authorities.
-	TLS *TLS `json:"tls"`
+	TLS *settings.TLS `json:"tls"`
 	// Username of the ACL user; empty: the default user.
 	Username string `json:"username"`
 	// UsernameFile names a file that holds the username.
@@ -83,30 +84,13 @@ type Config struct {
 	StreamAge driver.Duration `json:"stream_age"`
 }
 
-// TLS is how connections are encrypted; version 1.2 or later, always with a
-// check of the server's certificate.
-type TLS struct {
-	// CA names a file with the certificates of the authorities, PEM. Empty: the
-	// system's.
-	CA string `json:"ca"`
-	// Certificate and Key name the files of the client's certificate, PEM. They are
-	// read for each new connection.
-	Certificate string `json:"certificate"`
-	Key         string `json:"key"`
-	// ServerName is the name in the server's certificate. Empty: the host of the
-	// address.
-	ServerName string `json:"server_name"`
-	// MinVersion is 1.2 or 1.3. Default: 1.2.
-	MinVersion string `json:"min_version"`
-}
-
 // Sentinel is how to reach the Sentinels where that differs from Redis.
 type Sentinel struct {
 	Username     string        `json:"username"`
 	Password     driver.Secret `json:"password"`
 	PasswordFile string        `json:"password_file"`
 	// TLS of the connections to the Sentinels. Not set: that of Redis.
-	TLS *TLS `json:"tls"`
+	TLS *settings.TLS `json:"tls"`
 	// Plain: the Sentinels have no TLS although Redis does.
 	Plain bool `json:"plain"`
 }

@@ -10,8 +10,6 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"os"
-	"strings"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -19,6 +17,7 @@ import (
 	"github.com/redis/rueidis"
 
 	"github.com/understudy-dev/understudy/driver"
+	"github.com/understudy-dev/understudy/drivers/settings"
 )
 
 // notSent marks an error that came before any command of ours was sent on the
@@ -45,9 +44,9 @@ func (c *Config) dial(ctx context.Context, addr string, _ *net.Dialer, kind *tls
 	conn := &greeted{sentinel: kind == toSentinel}
 	d := dialer{c.TLS, c.Insecure, time.Duration(c.DialTimeout)}
 	if conn.sentinel && c.Sentinel.Plain {
-		d.settings = nil
+		d.tls = nil
 	} else if conn.sentinel && c.Sentinel.TLS != nil {
-		d.settings = c.Sentinel.TLS
+		d.tls = c.Sentinel.TLS
 	}
 	var err error
 	if conn.Conn, err = d.dial(ctx, addr); err != nil {
@@ -58,7 +57,7 @@ func (c *Config) dial(ctx context.Context, addr string, _ *net.Dialer, kind *tls
 
 // dialer makes connections by the settings of one section.
 type dialer struct {
-	settings *TLS
+	tls      *settings.TLS
 	insecure bool
 	timeout  time.Duration
 }
@@ -70,12 +69,12 @@ func (d dialer) dial(ctx context.Context, addr string) (net.Conn, error) {
 	if err != nil {
 		return nil, fmt.Errorf("address %q: %w", addr, err)
 	}
-	if d.settings == nil && !d.insecure && !isLoopback(host) {
+	if d.tls == nil && !d.insecure && !settings.IsLoopback(host) {
 		return nil, fmt.Errorf("%s, named by the server, is not on this machine and the connection would be plain text: set tls, or insecure: true", addr)
 	}
 	var plain net.Dialer
 	conn, err := plain.DialContext(ctx, "tcp", addr)
-	if err != nil || d.settings == nil {
+	if err != nil || d.tls == nil {
 		return conn, err
 	}
 	if conn, err = d.encrypt(ctx, conn, host); err != nil {
@@ -85,7 +84,7 @@ func (d dialer) dial(ctx context.Context, addr string) (net.Conn, error) {
 }
 
 func (d dialer) encrypt(ctx context.Context, conn net.Conn, host string) (net.Conn, error) {
-	config, err := d.settings.config(host)
+	config, err := d.tls.Config(host)
 	if err == nil {
 		encrypted := tls.Client(conn, config)
 		if err = encrypted.HandshakeContext(ctx); err == nil {
@@ -111,34 +110,6 @@ func advise(err error) error {
 		return fmt.Errorf("%w: is this the port for TLS (tls-port)?", err)
 	}
 	return err
-}
-
-func (t *TLS) config(host string) (*tls.Config, error) {
-	c := &tls.Config{MinVersion: tls.VersionTLS12, ServerName: host}
-	if t.ServerName != "" {
-		c.ServerName = t.ServerName
-	}
-	if t.MinVersion == "1.3" {
-		c.MinVersion = tls.VersionTLS13
-	}
-	if t.CA != "" {
-		pem, err := os.ReadFile(t.CA)
-		if err != nil {
-			return nil, fmt.Errorf("tls.ca: %w", err)
-		}
-		c.RootCAs = x509.NewCertPool()
-		if !c.RootCAs.AppendCertsFromPEM(pem) {
-			return nil, fmt.Errorf("tls.ca: %s holds no certificate in PEM form", t.CA)
-		}
-	}
-	if t.Certificate != "" {
-		pair, err := tls.LoadX509KeyPair(t.Certificate, t.Key)
-		if err != nil {
-			return nil, fmt.Errorf("tls.certificate and tls.key: %w", err)
-		}
-		c.Certificates = []tls.Certificate{pair}
-	}
-	return c, nil
 }
 
 // greeted is a connection that knows whether the server has ever answered. The
@@ -181,31 +152,13 @@ func (c *greeted) mark(err error) error {
 
 // credentials gives the login of the next connection.
 func (c *Config) credentials(to rueidis.AuthCredentialsContext) (rueidis.AuthCredentials, error) {
-	login := rueidis.AuthCredentials{Username: c.Username, Password: c.Password.Reveal()}
-	nameFile, key, passwordFile := c.UsernameFile, "password_file", c.PasswordFile
+	login, at := c.login(), ""
 	if _, ok := to.Address.(sentinelAddr); ok {
-		login = rueidis.AuthCredentials{Username: c.Sentinel.Username, Password: c.Sentinel.Password.Reveal()}
-		nameFile, key, passwordFile = "", "sentinel.password_file", c.Sentinel.PasswordFile
+		login, at = c.Sentinel.login(), "sentinel."
 	}
-	var err error
-	if nameFile != "" {
-		if login.Username, err = readSecret("username_file", nameFile); err != nil {
-			return rueidis.AuthCredentials{}, err
-		}
-	}
-	if passwordFile != "" {
-		if login.Password, err = readSecret(key, passwordFile); err != nil {
-			return rueidis.AuthCredentials{}, err
-		}
-	}
-	return login, nil
-}
-
-// readSecret returns the content of a file without the line end.
-func readSecret(key, file string) (string, error) {
-	b, err := os.ReadFile(file)
+	username, password, err := login.Read(at)
 	if err != nil {
-		return "", &driver.Error{Class: driver.Denied, Detail: key + " cannot be read", Cause: err}
+		return rueidis.AuthCredentials{}, &driver.Error{Class: driver.Denied, Detail: "no credentials", Cause: err}
 	}
-	return strings.TrimRight(string(b), "\r\n"), nil
+	return rueidis.AuthCredentials{Username: username, Password: password}, nil
 }

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/understudy-dev/understudy/driver"
+	"github.com/understudy-dev/understudy/drivers/settings"
 )
 
 // Name is the name of the driver.
@@ -130,7 +131,7 @@ func (s *Store) usable(ctx context.Context) error {
 
 // protection is that of the weakest connection the settings allow.
 func (c *Config) protection() driver.Protection {
-	weakest := func(t *TLS) driver.Protection {
+	weakest := func(t *settings.TLS) driver.Protection {
 		switch {
 		case t != nil && t.Certificate != "":
 			return driver.MutualTLS

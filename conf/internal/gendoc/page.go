@@ -20,7 +20,7 @@ var intro string
 
 // makePage returns the page about the package conf in the folder dir.
 func makePage(dir string) (string, error) {
-	own, err := readStructs(dir, hostTag)
+	own, err := readStructs(hostTag, dir)
 	if err != nil {
 		return "", err
 	}
@@ -37,13 +37,14 @@ func makePage(dir string) (string, error) {
 	page.WriteString("\n## Keys\n")
 	own.write(&page, "Config", "", defaults)
 	page.WriteString("\n## Sections of drivers\n\nWhat stands under `links.NAME.config`. \"secret\" marks keys whose values no driver ever shows.\n")
-	folders, err := filepath.Glob(filepath.Join(dir, "..", "drivers", "*"))
+	drivers := filepath.Join(dir, "..", "drivers")
+	folders, err := filepath.Glob(filepath.Join(drivers, "*"))
 	if err != nil {
 		return "", err
 	}
 	slices.Sort(folders)
 	for _, folder := range folders {
-		sections, err := readStructs(folder, driverTag)
+		sections, err := readStructs(driverTag, folder, filepath.Join(drivers, "settings"))
 		if err != nil {
 			return "", err
 		}

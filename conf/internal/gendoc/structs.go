@@ -22,11 +22,16 @@ type field struct {
 // structs are the structs of a package whose fields have keys, by name.
 type structs map[string][]field
 
-// readStructs reads the structs of the package in a folder. tag is that of the keys.
-func readStructs(dir, tag string) (structs, error) {
-	files, err := filepath.Glob(filepath.Join(dir, "*.go"))
-	if err != nil {
-		return nil, err
+// readStructs reads the structs of the packages in some folders, which must not have
+// names in common. tag is that of the keys.
+func readStructs(tag string, dirs ...string) (structs, error) {
+	var files []string
+	for _, dir := range dirs {
+		names, err := filepath.Glob(filepath.Join(dir, "*.go"))
+		if err != nil {
+			return nil, err
+		}
+		files = append(files, names...)
 	}
 	found := structs{}
 	for _, name := range files {
@@ -52,6 +57,8 @@ func readStructs(dir, tag string) (structs, error) {
 		for i := range fields {
 			if _, ok := found[fields[i].section]; !ok {
 				fields[i].section = ""
+			} else if !strings.HasPrefix(fields[i].typ, "list") {
+				fields[i].typ = "section"
 			}
 			if fields[i].doc == "" {
 				fields[i].doc = borrowed(fields[:i], fields[i].name, found["Config"])
@@ -123,7 +130,7 @@ func describe(t ast.Expr) (typ, section string) {
 		case "Secret":
 			return "secret", ""
 		}
-		return t.Sel.Name, ""
+		return t.Sel.Name, t.Sel.Name
 	case *ast.Ident:
 		switch t.Name {
 		case "string":
