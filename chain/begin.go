@@ -35,7 +35,7 @@ func (c *Chain) findEpoch(ctx context.Context) error {
 				return err
 			}
 			continue // another host may have been faster, and have gone on since
-		case all && (!changing(highest, held) || time.Since(began) > settleTime):
+		case c.heardAll(held) && (!changing(highest, held) || time.Since(began) > settleTime):
 		default:
 			if pause(ctx, c.ctx, c.policy().pause(n)); ctx.Err() == nil && c.ctx.Err() == nil {
 				continue
@@ -54,6 +54,15 @@ func (c *Chain) findEpoch(ctx context.Context) error {
 		c.awaitProof(ctx)
 	}
 	return nil
+}
+
+// heardAll reports whether every link has answered that can: one whose driver has
+// not said yet what it is has been waited for.
+func (c *Chain) heardAll(held map[*link]driver.Epoch) bool {
+	return !slices.ContainsFunc(c.links, func(l *link) bool {
+		_, answered := held[l]
+		return !answered && l.described()
+	})
 }
 
 // highest returns the highest record and the link that has it: the one it names,
@@ -134,6 +143,7 @@ func (c *Chain) startDegraded(cause error) {
 	v := &view{active: c.links[0], proven: make(chan struct{}), over: make(chan struct{})}
 	v.ctx, v.end = context.WithCancelCause(c.ctx)
 	c.view.Store(v)
+	c.down.Store(true)
 	c.log.Error("all links down: callers wait until an epoch can be found", zap.NamedError("cause", cause))
 	c.events.emit(AllDown{At: now(), Cause: cause})
 	c.background(func() {

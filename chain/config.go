@@ -34,7 +34,18 @@ type Config struct {
 	Retention time.Duration
 	// StartDegraded lets [Open] succeed while no epoch can be found, because links
 	// do not answer: calls then wait, as when all links are down, until one is
-	// found. Without it Open fails with driver.Unavailable.
+	// found. It also lets Open succeed without a driver that cannot be started, hangs,
+	// or does not say what it is within Policy.Timeout, such as a plugin that crashes
+	// again and again: its link counts as down and is tried again, and is like any
+	// other that comes back once its driver has said what it is. What another attempt
+	// would not mend is refused all the same: a plugin that does not exist or must not
+	// be executed, is no plugin, has another checksum or another version of the
+	// contract, and whatever the driver says of its configuration. Should that only
+	// show later, the link stays down, the log says why, and it is tried again. Until
+	// the first link has said what it is, nothing is known that the protection of the
+	// others could be compared with, and they are used as they are.
+	//
+	// Without it Open fails with driver.Unavailable.
 	StartDegraded bool
 	// ReportDir is the folder for the reports of what a returning link held that
 	// the chain has since decided otherwise: a file for each resync that found any.

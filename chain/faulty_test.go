@@ -30,6 +30,7 @@ type faulty struct {
 	before func(ctx context.Context, op string) error // an error: not done
 	after  func(op string) error                      // an error: done, but the answer is lost
 	about  func(*driver.DescribeResponse)
+	silent error // of Describe, unless nil
 	commit func(driver.CommitRequest) error
 	report func(*driver.ProbeResponse)
 	class  driver.Class // of all verdicts, unless 0
@@ -129,10 +130,23 @@ func through[Q, R any](ctx context.Context, f *faulty, op string, call func(cont
 
 func (f *faulty) Describe(ctx context.Context, req driver.DescribeRequest) (driver.DescribeResponse, error) {
 	resp, err := f.Store.Describe(ctx, req)
-	if f.about != nil {
-		f.about(&resp)
+	f.mu.Lock()
+	about, silent := f.about, f.silent
+	f.mu.Unlock()
+	if about != nil {
+		about(&resp)
+	}
+	if silent != nil {
+		return driver.DescribeResponse{}, silent
 	}
 	return resp, err
+}
+
+// describes makes Describe answer err, or what about makes of the answer.
+func (f *faulty) describes(err error, about func(*driver.DescribeResponse)) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.silent, f.about = err, about
 }
 
 func (f *faulty) Commit(ctx context.Context, req driver.CommitRequest) (driver.CommitResponse, error) {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/understudy-dev/understudy/driver"
@@ -16,8 +17,8 @@ import (
 type link struct {
 	name   string
 	store  driver.Store
-	owned  bool // opened by the chain, so closed with it
-	about  driver.DescribeResponse
+	owned  bool                                    // opened by the chain, so closed with it
+	said   atomic.Pointer[driver.DescribeResponse] // what it is; nil until its driver has said so
 	health health
 	checks checks
 	clock  clock
@@ -35,6 +36,21 @@ type link struct {
 	lost     error               // why the data cannot be trusted until a resync; nil: it can
 	latest   error               // the last failure, as evidence
 }
+
+// described reports whether the driver has said what the store is: always, but for
+// a chain that was opened with Config.StartDegraded.
+func (l *link) described() bool { return l.said.Load() != nil }
+
+// about returns what the driver has said that the store is; nothing before it has.
+func (l *link) about() *driver.DescribeResponse {
+	if about := l.said.Load(); about != nil {
+		return about
+	}
+	return &driver.DescribeResponse{}
+}
+
+// feeds reports whether the store has a change feed, as far as is known.
+func (l *link) feeds() bool { return !l.described() || l.about().Has(driver.CapChanges) }
 
 // seen returns what the next call tells the store to have seen of it.
 func (l *link) seen() driver.Marks {

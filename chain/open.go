@@ -60,10 +60,12 @@ type Chain struct {
 // Links that still do not answer then are no obstacle, as long as one of the
 // others holds an epoch: who has to wait is decided call by call. The first
 // epoch of all is made only when every link answers; with Config.StartDegraded
-// Open does not wait for that longer than for the rest, but the calls do.
+// Open does not wait for that longer than for the rest, but the calls do. It then
+// does not need each driver either: see there.
 //
 // Errors: driver.Invalid for a wrong configuration, a plugin that cannot be
 // used, or a link less protected than the first one (see Config.AllowWeaker);
+// driver.Unsupported for a driver that is not linked into the program;
 // driver.Unavailable if no epoch could be found or made, or a driver did not even
 // say what it is within Policy.Timeout.
 func Open(ctx context.Context, config Config, options ...Option) (*Chain, error) {
@@ -138,55 +140,88 @@ func hostName() string {
 func (c *Chain) openLinks(ctx context.Context) error {
 	c.links = make([]*link, len(c.config.Links))
 	errs := make([]error, len(c.links))
-	var all sync.WaitGroup
+	limit, cancel := ctx, context.CancelFunc(func() {})
+	if c.config.StartDegraded {
+		limit, cancel = context.WithTimeout(ctx, c.policy().Timeout)
+	}
+	defer cancel()
 	for i, config := range c.config.Links {
-		l := &link{name: config.Name, store: config.Store, drop: make(chan struct{}, 1), stir: make(chan struct{}, 1), onLost: c.tellLost}
+		l := &link{name: config.Name, drop: make(chan struct{}, 1), stir: make(chan struct{}, 1), onLost: c.tellLost}
 		l.merges = &combiner[*mergeGroup]{send: func(groups []*mergeGroup) { c.mergeBatch(l, groups) }}
 		c.links[i] = l
-		all.Go(func() { errs[i] = c.openLink(ctx, l, config) })
+	}
+	var all sync.WaitGroup
+	for i, l := range c.links {
+		config := c.config.Links[i]
+		all.Go(func() {
+			about, err := c.openLink(limit, l, config)
+			switch {
+			case err == nil:
+				l.said.Store(&about)
+			case c.config.StartDegraded && mayPass(err) && ctx.Err() == nil:
+				c.awaitDriver(l, config, err)
+			default:
+				errs[i] = err
+			}
+			if l.store != nil {
+				l.store = c.telemetry.observe(l.store, l.name)
+			}
+		})
 	}
 	all.Wait()
-	if errs[0] == nil { // what the others are compared with
-		for i, l := range c.links {
-			if errs[i] == nil {
-				errs[i] = c.suits(l)
-			}
-		}
-	}
-	return errors.Join(errs...)
+	return errors.Join(append(errs, c.unsuitable()...)...)
 }
 
 // openLink opens the store of l and asks it what it is.
-func (c *Chain) openLink(ctx context.Context, l *link, config Link) error {
-	if l.store == nil {
+func (c *Chain) openLink(ctx context.Context, l *link, config Link) (driver.DescribeResponse, error) {
+	if l.store = config.Store; l.store == nil {
 		store, err := within(ctx, func(ctx context.Context) (driver.Store, error) { return c.openStore(ctx, config) },
 			func(late driver.Store) { c.closeStore(late) })
 		if err != nil {
-			return driver.In(err, l.name, "open")
+			return driver.DescribeResponse{}, driver.In(err, l.name, "open")
 		}
 		l.store, l.owned = store, true
 	}
-	l.store = c.telemetry.observe(l.store, l.name)
-	about, err := c.describe(ctx, l)
-	l.about = about
-	return driver.In(err, l.name, "describe")
+	about, err := c.describe(ctx, l.store)
+	return about, driver.In(err, l.name, "describe")
 }
 
-// suits returns why l cannot be a link of the chain; nil if it can.
-func (c *Chain) suits(l *link) error {
-	about := &l.about
+// unsuitable returns why links that have said what they are cannot be links of the
+// chain.
+func (c *Chain) unsuitable() (errs []error) {
+	c.mu.Lock() // see admit
+	defer c.mu.Unlock()
+	for _, l := range c.links {
+		if l.described() {
+			errs = append(errs, c.suits(l, l.about()))
+		}
+	}
+	return errs
+}
+
+// suits returns why l, which is as about says, cannot be a link of the chain; nil
+// if it can.
+func (c *Chain) suits(l *link, about *driver.DescribeResponse) error {
 	if about.Contract != driver.Contract {
 		return &driver.Error{Class: driver.Invalid, Store: l.name, Op: "open", Detail: fmt.Sprintf(
 			"driver %s %s is of contract %d, this program of %d: use matching versions",
 			about.Driver, about.Version, about.Contract, driver.Contract)}
 	}
-	first := c.links[0].about.Protection
-	if about.Protection < first && !slices.Contains(c.config.AllowWeaker, l.name) {
-		return &driver.Error{Class: driver.Invalid, Store: l.name, Op: "open", Detail: fmt.Sprintf(
-			"its connections are protected by %s, those of %q by %s: a failover would weaken the protection; protect it, or name it in AllowWeaker",
-			about.Protection, c.links[0].name, first)}
+	if first := c.links[0]; first.described() {
+		return c.protects(l, about, first.about())
 	}
 	return nil
+}
+
+// protects returns an error if a failover from the first link, which is as first
+// says, to l would weaken the protection.
+func (c *Chain) protects(l *link, about, first *driver.DescribeResponse) error {
+	if about.Protection >= first.Protection || slices.Contains(c.config.AllowWeaker, l.name) {
+		return nil
+	}
+	return &driver.Error{Class: driver.Invalid, Store: l.name, Op: "open", Detail: fmt.Sprintf(
+		"its connections are protected by %s, those of %q by %s: a failover would weaken the protection; protect it, or name it in AllowWeaker",
+		about.Protection, c.links[0].name, first.Protection)}
 }
 
 // openTime is the longest that opening one link may take.

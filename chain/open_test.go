@@ -45,9 +45,11 @@ func TestConfigIsChecked(t *testing.T) {
 			t.Parallel()
 			_, err := chain.Open(t.Context(), tc.config)
 			require.ErrorContains(t, err, tc.want)
-			if tc.name != "UnknownDriver" {
-				require.ErrorIs(t, err, driver.Invalid)
+			want := driver.Invalid
+			if tc.name == "UnknownDriver" {
+				want = driver.Unsupported
 			}
+			require.Equal(t, want, driver.ClassOf(err))
 		})
 	}
 }

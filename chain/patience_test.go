@@ -37,7 +37,7 @@ func TestOpenHasPatience(t *testing.T) {
 		silent   int64
 		degraded bool
 		opens    bool
-	}{"AMoment": {5, false, true}, "ForEver": {1 << 40, false, false}, "ForEverDegraded": {1 << 40, true, false}} {
+	}{"AMoment": {5, false, true}, "ForEver": {1 << 40, false, false}, "ForEverDegraded": {1 << 40, true, true}} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {

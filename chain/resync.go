@@ -112,7 +112,7 @@ func (r *resync) begin(ctx context.Context) error {
 		return err
 	}
 	r.point = resyncPoint{About: -1}
-	if r.v.active.about.Has(driver.CapChanges) {
+	if r.v.active.feeds() {
 		at, err := r.changes(ctx, "", func([]driver.Change) error { return nil })
 		if err != nil {
 			return err
@@ -245,7 +245,7 @@ func (r *resync) changes(ctx context.Context, cursor string, emit func([]driver.
 // delta merges what has changed in the active link since the save point, and
 // returns how many changes those were.
 func (r *resync) delta(ctx context.Context) (told int, err error) {
-	if !r.v.active.about.Has(driver.CapChanges) { // then only another look at everything tells
+	if !r.v.active.feeds() { // then only another look at everything tells
 		before := r.copied
 		err := r.copyAll(ctx)
 		return int(r.copied - before), err

@@ -89,7 +89,9 @@ const (
 
 // LinkStatus is one link as this host sees it.
 type LinkStatus struct {
-	Name       string        `json:"name"`
+	Name string `json:"name"`
+	// What the driver says that its store is; empty until it has: see
+	// Config.StartDegraded.
 	Driver     string        `json:"driver"`
 	Version    string        `json:"version"`
 	Protection string        `json:"protection"`
@@ -162,12 +164,15 @@ func (c *Chain) condition(v *view, incidents []IncidentStatus) Condition {
 func (c *Chain) linkStatus(v *view, l *link) LinkStatus {
 	check := l.checked()
 	s := LinkStatus{
-		Name: l.name, Driver: l.about.Driver, Version: l.about.Version, Protection: l.about.Protection.String(),
+		Name: l.name, Driver: l.about().Driver, Version: l.about().Version,
 		Evidence: faultOf(l.evidence()), Lost: faultOf(l.distrusted()),
 		Check: CheckStatus{At: check.At, Took: driver.Duration(check.Took), Err: faultOf(check.Err), Fails: check.Fails, Rises: check.Rises,
 			Role: check.Probe.Role, Generation: check.Probe.Generation, Durability: check.Probe.Durability,
 			Problems: check.Probe.Problems, Warnings: check.Probe.Warnings,
 			Records: check.Probe.Records, UsedBytes: check.Probe.UsedBytes, LimitBytes: check.Probe.LimitBytes},
+	}
+	if l.described() {
+		s.Protection = l.about().Protection.String()
 	}
 	if check.Probed.IsZero() {
 		s.Check.Records, s.Check.UsedBytes, s.Check.LimitBytes = -1, -1, -1

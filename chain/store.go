@@ -33,17 +33,16 @@ func (c *Chain) openStore(ctx context.Context, l Link) (driver.Store, error) {
 	return d.Open(ctx, driver.OpenRequest{Chain: c.config.Name, Link: l.Name, Config: l.Config, Logger: logger})
 }
 
-// describe asks the store of l what it is. A plugin whose process has ended, or
-// is late on a busy machine, has a second chance, and more, until the time-out.
-func (c *Chain) describe(ctx context.Context, l *link) (driver.DescribeResponse, error) {
+// describe asks a store what it is. A plugin whose process has ended, or is late
+// on a busy machine, has a second chance, and more, until the time-out.
+func (c *Chain) describe(ctx context.Context, store driver.Store) (driver.DescribeResponse, error) {
 	began := time.Now()
 	for n := 0; ; n++ {
 		about, err := within(ctx, func(ctx context.Context) (driver.DescribeResponse, error) {
-			return l.store.Describe(ctx, driver.DescribeRequest{})
+			return store.Describe(ctx, driver.DescribeRequest{})
 		}, func(driver.DescribeResponse) {})
 		wait := c.policy().pause(n)
-		class := driver.ClassOf(err)
-		if class != driver.Unavailable && class != driver.Unknown || time.Since(began)+wait > c.policy().Timeout || ctx.Err() != nil {
+		if !mayPass(err) || time.Since(began)+wait > c.policy().Timeout || ctx.Err() != nil {
 			return about, err
 		}
 		pause(ctx, c.ctx, wait)

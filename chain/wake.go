@@ -95,7 +95,7 @@ func (c *Chain) followChanges(ctx context.Context) {
 		if v.active != at {
 			cursor, at, failures = "", v.active, 0
 		}
-		if !v.active.about.Has(driver.CapChanges) {
+		if !v.active.feeds() {
 			pause(ctx, v.ctx, maxPollWithFeed)
 			continue
 		}

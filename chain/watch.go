@@ -102,7 +102,7 @@ type watcher struct {
 
 func (w *watcher) begin() error {
 	for _, l := range w.c.links {
-		if !l.about.Has(driver.CapChanges) {
+		if !l.feeds() {
 			return &driver.Error{Class: driver.Unsupported, Store: l.name, Op: "watch", Detail: "its store has no change feed"}
 		}
 	}

@@ -250,7 +250,7 @@ func (p *pool) claimAll(ctx context.Context) {
 // idle returns how long to wait when there was less than asked for.
 func (p *pool) idle(next time.Time, at *link, empty *int) time.Duration {
 	poll := maxPoll
-	if at.about.Has(driver.CapChanges) {
+	if at.feeds() {
 		poll = maxPollWithFeed
 	}
 	poll = jitter(poll)

@@ -31,7 +31,10 @@ type Config struct {
 	// chain refuses others, since a failover would weaken the protection unnoticed.
 	AllowWeaker []string `koanf:"allow_weaker"`
 	// StartDegraded lets a program start while the stores that hold the epoch do not
-	// answer; its calls then wait. Else it does not start.
+	// answer; its calls then wait. It lets it also start without plugins that crash or
+	// hang: their links count as down until they work. A plugin that is missing, is
+	// another than its checksum says, or refuses its settings is an error all the same.
+	// Without start_degraded the program does not start then.
 	StartDegraded bool `koanf:"start_degraded"`
 	// ReportDir is the folder for reports of what a returning link held that the chain
 	// has since decided otherwise. It must exist. In a file it is relative to the
