@@ -128,7 +128,7 @@ func (s *start) settle(ctx context.Context) bool {
 		s.was = *stored
 		return false
 	default:
-		s.to.Err = err
+		s.to.Err = shownIn(err)
 	}
 	return true
 }

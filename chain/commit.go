@@ -71,17 +71,25 @@ func (it *item) back(unknown bool) {
 }
 
 // refuse answers its caller with err. After an attempt that did not tell what
-// became of it, only an error that shows the stored record means that the
-// transition counts no more.
+// became of it, only an error that shows a stored record which cannot follow it
+// means that the transition does not count.
 func (it *item) refuse(err error) {
 	it.mu.Lock()
 	unknown := it.unknown
 	it.mu.Unlock()
-	if unknown && storedIn(err) == nil {
-		err = &driver.Error{Class: driver.Unknown, Cause: err,
+	if stored := storedIn(err); unknown && (stored == nil || it.mayPrecede(stored)) {
+		err = &driver.Error{Class: driver.Unknown, Stored: stored, Cause: err,
 			Detail: "an earlier attempt did not tell what became of it, and its repeat was refused"}
 	}
 	it.done <- result{err: err}
+}
+
+// mayPrecede reports whether stored, which another transition has made, may have
+// come from what this one made. A start never has to ask: whether the workflow is
+// the one to be started shows in the record at any later time.
+func (it *item) mayPrecede(stored *driver.Record) bool {
+	r := &it.t.Record
+	return r.Revision > 1 && stored.Revision > r.Revision
 }
 
 // leave marks its caller as gone, and returns whether it may have been done.

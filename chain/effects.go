@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -104,6 +105,17 @@ func shown(r Record) Record {
 	return r
 }
 
+// shownIn is shown for the record that err carries.
+func shownIn(err error) error {
+	e, ok := errors.AsType[*driver.Error](err)
+	if !ok || e.Stored == nil {
+		return err
+	}
+	outer, stored := *e, shown(*e.Stored)
+	outer.Stored = &stored
+	return &outer
+}
+
 // Effects returns what is known of the effects of a workflow, in the order in
 // which they were first begun; none once it has succeeded. An operator sees in it
 // why a workflow waits, and by its key what to look for outside.
@@ -135,7 +147,7 @@ func (c *Chain) Effects(ctx context.Context, id string) ([]Effect, error) {
 // Errors: driver.NotFound if there is no such workflow or effect; driver.Conflict
 // with the stored record if the workflow does not wait, and has not failed or been
 // cancelled, or if the effect is not open; driver.TooLarge for a result above
-// [MaxEffectResult]; driver.Unavailable and driver.Unknown when ctx ended first.
+// [MaxEffectResult]; driver.Unavailable and driver.Unknown as of [Chain.Cancel].
 func (c *Chain) Resolve(ctx context.Context, id, name string, happened bool, result []byte) (Record, error) {
 	decided := loggedEffect{Name: name, State: EffectNotDone}
 	if happened {

@@ -114,7 +114,9 @@ func (c *Chain) idempotencyKey(r *Record, step string) string {
 //
 // Errors: driver.LeaseLost when another worker may have the workflow, and the
 // handler must stop; driver.Invalid, driver.TooLarge; driver.Unavailable and
-// driver.Unknown when ctx ended first: saving again is then safe.
+// driver.Unknown when ctx ended first: saving again is then safe. An error that is
+// both driver.Unknown and driver.LeaseLost (errors.Is) says that another worker
+// may have the workflow, and may go on from this save point.
 func (h *Handle) Save(ctx context.Context, step string, state []byte) error {
 	state = bytes.Clone(state)
 	return h.apply(ctx, driver.VerbSave, func(s driver.Stamp, r driver.Record) (driver.Transition, error) {
@@ -167,8 +169,8 @@ func (h *Handle) apply(ctx context.Context, verb driver.Verb, transition func(dr
 			h.moved(changed, made)
 			return nil
 		}
-		stored := storedIn(err)
-		if driver.ClassOf(err) != driver.Conflict || stored == nil || stored.Lease.Token != lease {
+		stored, class := storedIn(err), driver.ClassOf(err)
+		if class != driver.Conflict && class != driver.Unknown || stored == nil || stored.Lease.Token != lease {
 			return h.lostBy(err, verb, record.ID)
 		}
 		record = *stored
@@ -178,16 +180,23 @@ func (h *Handle) apply(ctx context.Context, verb driver.Verb, transition func(dr
 // lostBy turns errors that mean the loss of the lease into that, and ends the
 // handler's context then.
 func (h *Handle) lostBy(err error, verb driver.Verb, id string) error {
-	switch driver.ClassOf(err) {
+	class, stored := driver.ClassOf(err), storedIn(err)
+	overtaken := class == driver.Unknown && stored != nil // others have gone on, perhaps from what this has made
+	switch class {
 	case driver.Conflict, driver.NotFound, driver.LeaseLost:
 	default:
-		return driver.In(err, h.c.config.Name, string(verb), id)
+		if !overtaken {
+			return driver.In(err, h.c.config.Name, string(verb), id)
+		}
 	}
 	lost := &driver.Error{Class: driver.LeaseLost, Store: h.c.config.Name, Op: string(verb), IDs: []string{id}, Cause: err}
-	if e, ok := errors.AsType[*driver.Error](err); ok && e.Class == driver.LeaseLost {
+	if e, ok := errors.AsType[*driver.Error](err); ok && (e.Class == driver.LeaseLost || overtaken) {
 		lost.Detail, lost.Cause = e.Detail, e.Cause
 	}
 	h.lose(lost)
+	if overtaken {
+		return &driver.Error{Class: class, Store: h.c.config.Name, Op: string(verb), IDs: []string{id}, Stored: stored, Cause: lost}
+	}
 	return lost
 }
 

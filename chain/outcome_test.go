@@ -4,6 +4,7 @@ package chain_test
 
 import (
 	"context"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -133,4 +134,159 @@ func TestUnknownOutcomeIsSettledWithoutItsCaller(t *testing.T) {
 			})
 		})
 	}
+}
+
+// between makes the answer of the next commit lost, after it was done if applied is
+// true and before it otherwise, and calls f before the commit is repeated.
+func (f *faulty) between(applied bool, then func()) {
+	var commits atomic.Int64
+	lost := func(when bool) error {
+		if when == applied && commits.Load() == 1 {
+			return driver.Unknown
+		}
+		return nil
+	}
+	f.commits(func(driver.CommitRequest) error {
+		if commits.Add(1) == 2 {
+			then()
+		}
+		return lost(false)
+	})
+	f.answers(func(op string) error {
+		if op != "commit" {
+			return nil
+		}
+		return lost(true)
+	})
+}
+
+// apply makes a transition in the store itself, as another host may.
+func (f *faulty) apply(t *testing.T, id string, transition func(driver.Stamp, driver.Record) (driver.Transition, error)) driver.Record {
+	t.Helper()
+	r := *f.held(t, id)
+	next, err := transition(driver.Stamp{Epoch: r.Epoch, Token: driver.NewToken(), Now: time.Now(), Lease: r.Lease.Token}, r)
+	require.NoError(t, err)
+	resp, err := f.Store.Commit(t.Context(), driver.CommitRequest{Guard: driver.Guard{Epoch: f.epoch(t).Number}, Transitions: []driver.Transition{next}})
+	require.NoError(t, err)
+	require.NoError(t, resp.Verdicts[0].Err)
+	return next.Record
+}
+
+func claimBy(owner string) func(driver.Stamp, driver.Record) (driver.Transition, error) {
+	return func(s driver.Stamp, r driver.Record) (driver.Transition, error) {
+		return driver.Claim(s, r, owner, s.Now.Add(time.Hour))
+	}
+}
+
+func extend(s driver.Stamp, r driver.Record) (driver.Transition, error) {
+	return driver.Extend(s, r, s.Now.Add(time.Hour))
+}
+
+func requeue(s driver.Stamp, r driver.Record) (driver.Transition, error) {
+	return driver.Requeue(s, r, s.Now)
+}
+
+// A repeat that meets what others have made of the workflow since does not know
+// whether its first attempt was part of that.
+func TestOvertakenRepeat(t *testing.T) {
+	t.Parallel()
+	cancelled := func(t *testing.T, b *bench) {
+		_, err := b.Cancel(t.Context(), "w", "test")
+		require.NoError(t, err)
+	}
+	leased := func(t *testing.T, b *bench) { b.stores[0].apply(t, "w", claimBy("other")) }
+	cancel := func(ctx context.Context, b *bench) (driver.Record, error) { return b.Cancel(ctx, "w", "test") }
+	for name, tc := range map[string]struct {
+		before  func(*testing.T, *bench)
+		call    func(context.Context, *bench) (driver.Record, error)
+		applied bool
+		then    func(*testing.T, *faulty)
+		class   driver.Class
+		status  driver.Status // that is stored then
+	}{
+		"RequeuedAndClaimed": {cancelled, func(ctx context.Context, b *bench) (driver.Record, error) { return b.Requeue(ctx, "w") }, true,
+			func(t *testing.T, f *faulty) { f.apply(t, "w", claimBy("other")) }, driver.Unknown, driver.Leased},
+		"CancelledAndRequeued": {leased, cancel, true,
+			func(t *testing.T, f *faulty) { f.apply(t, "w", requeue) }, driver.Unknown, driver.Ready},
+		"NotCancelledByTheLease": {leased, cancel, false,
+			func(t *testing.T, f *faulty) { f.apply(t, "w", extend); f.apply(t, "w", extend) }, 0, driver.Cancelled},
+		"NotCancelledByTheRevision": {leased, cancel, false,
+			func(t *testing.T, f *faulty) { f.apply(t, "w", extend) }, 0, driver.Cancelled},
+		"CancelledTwice": {leased, cancel, true,
+			func(t *testing.T, f *faulty) {
+				f.apply(t, "w", requeue)
+				f.apply(t, "w", func(s driver.Stamp, r driver.Record) (driver.Transition, error) {
+					return driver.Cancel(s, r, "other", time.Time{})
+				})
+			}, 0, driver.Cancelled},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				b := openN(t, 1)
+				b.start(t, "w")
+				tc.before(t, b)
+				b.stores[0].between(tc.applied, func() { tc.then(t, b.stores[0]) })
+				r, err := tc.call(t.Context(), b)
+				require.Equal(t, tc.class, driver.ClassOf(err), "%v", err)
+				stored := *b.stores[0].held(t, "w")
+				require.Equal(t, tc.status, stored.Status)
+				if tc.class == 0 {
+					require.Equal(t, stored, r)
+					return
+				}
+				require.ErrorIs(t, err, driver.Conflict, "the cause")
+				var e *driver.Error
+				require.ErrorAs(t, err, &e)
+				require.Equal(t, stored, *e.Stored)
+			})
+		})
+	}
+}
+
+// The log of effects that the chain keeps in the output is not shown in errors.
+func TestStoredRecordInErrorsIsAsApplicationsSeeIt(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b := openN(t, 1)
+		b.start(t, "w")
+		b.stores[0].apply(t, "w", claimBy("other"))
+		b.stores[0].apply(t, "w", func(s driver.Stamp, r driver.Record) (driver.Transition, error) {
+			r.Output = []byte(`{"effects":[]}`)
+			return extend(s, r)
+		})
+		_, requeued := b.Requeue(t.Context(), "w")
+		_, started := b.Start(t.Context(), chain.Workflow{ID: "w", Kind: "another"})
+		for err, class := range map[error]driver.Class{requeued: driver.Conflict, started: driver.Exists} {
+			var e *driver.Error
+			require.ErrorAs(t, err, &e)
+			require.Equal(t, class, e.Class)
+			require.Equal(t, driver.Leased, e.Stored.Status)
+			require.Empty(t, e.Stored.Output)
+		}
+	})
+}
+
+// A handler that has given the workflow back without knowing, and meets that another
+// has it, stops; whether it was given back by it is not known.
+func TestOvertakenYield(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b := openN(t, 1)
+		b.start(t, "w")
+		yielded, ended := make(chan error, 1), make(chan error, 1)
+		stop := b.work(t, chain.WorkOptions{Concurrency: 1}, func(ctx context.Context, h *chain.Handle) ([]byte, error) {
+			b.stores[0].between(true, func() { b.stores[0].apply(t, "w", claimBy("other")) })
+			yielded <- h.Yield(ctx, "next", nil)
+			<-ctx.Done()
+			ended <- context.Cause(ctx)
+			return nil, ctx.Err()
+		})
+		err := <-yielded
+		require.Equal(t, driver.Unknown, driver.ClassOf(err))
+		require.ErrorIs(t, err, driver.LeaseLost)
+		require.ErrorIs(t, <-ended, driver.LeaseLost)
+		require.Equal(t, "next", b.stores[0].held(t, "w").Step, "it was")
+		require.NoError(t, stop())
+	})
 }

@@ -186,7 +186,7 @@ func (r *resync) overtake(ctx context.Context, theirs *driver.Record, ours drive
 	for driver.Compare(theirs, &ours) >= 0 {
 		t := restamped(r.c.stamp(driver.Token{}), ours)
 		renewed, err := r.c.commit(ctx, verbRestamp, t)
-		if stored := storedIn(err); driver.ClassOf(err) == driver.Conflict && stored != nil {
+		if stored := storedIn(err); stored != nil { // also if it is not known who made that: it is newer
 			renewed, err = *stored, nil
 		}
 		if err != nil {

@@ -162,7 +162,10 @@ const cursorMark = "/"
 // on it loses its lease. Cancelling a cancelled workflow changes nothing.
 //
 // Errors: driver.NotFound; driver.Conflict, with the stored record, if it has
-// ended otherwise; driver.Unavailable and driver.Unknown when ctx ended first.
+// ended otherwise; driver.Unavailable and driver.Unknown when ctx ended first;
+// driver.Unknown, with the stored record, if the answer of a store was lost and
+// others have gone on with the workflow since, perhaps from where this call had
+// brought it: look at the record, and decide whether to cancel again.
 func (c *Chain) Cancel(ctx context.Context, id, reason string) (Record, error) {
 	return c.change(ctx, driver.VerbCancel, id, in(driver.Cancelled), func(s driver.Stamp, r Record) (driver.Transition, error) {
 		return driver.Cancel(s, r, reason, c.expires(s.Now))
@@ -174,7 +177,7 @@ func (c *Chain) Cancel(ctx context.Context, id, reason string) (Record, error) {
 // left as it is.
 //
 // Errors: driver.NotFound; driver.Conflict, with the stored record, if it is in
-// another status; driver.Unavailable and driver.Unknown when ctx ended first.
+// another status; driver.Unavailable and driver.Unknown as of [Chain.Cancel].
 func (c *Chain) Requeue(ctx context.Context, id string) (Record, error) {
 	return c.change(ctx, driver.VerbRequeue, id, in(driver.Ready), func(s driver.Stamp, r Record) (driver.Transition, error) {
 		return driver.Requeue(s, r, s.Now)
@@ -186,8 +189,8 @@ func in(status Status) func(Record) bool {
 }
 
 // change makes a transition that needs no lease, anew for as long as others
-// come between. done reports whether there is nothing left to do. What it returns
-// is as applications see it.
+// come between and it certainly was not done. done reports whether there is
+// nothing left to do. What it returns is as applications see it.
 func (c *Chain) change(ctx context.Context, verb driver.Verb, id string, done func(Record) bool, transition func(driver.Stamp, Record) (driver.Transition, error)) (Record, error) {
 	v := c.view.Load()
 	r, err := c.get(ctx, id)
@@ -211,12 +214,26 @@ func (c *Chain) change(ctx context.Context, verb driver.Verb, id string, done fu
 			return shown(changed.Clone()), nil
 		}
 		stored := storedIn(err)
-		if driver.ClassOf(err) != driver.Conflict || stored == nil {
+		if stored == nil || !decided(err, &r, stored) && !done(*stored) {
 			break
 		}
 		r, err = *stored, nil
 	}
-	return Record{}, driver.In(err, c.config.Name, string(verb), id)
+	return Record{}, driver.In(shownIn(err), c.config.Name, string(verb), id)
+}
+
+// decided reports whether err, which shows what is stored, means that a transition
+// from r without a lease certainly does not count. No such transition leaves a
+// lease in place, so one that r had and that still holds tells that even if the
+// outcome of an attempt was not known.
+func decided(err error, r, stored *Record) bool {
+	switch driver.ClassOf(err) {
+	case driver.Conflict:
+		return true
+	case driver.Unknown:
+		return r.Status == driver.Leased && stored.Status == driver.Leased && stored.Lease.Token == r.Lease.Token
+	}
+	return false
 }
 
 // expires returns when a store may forget a workflow that ends at t.
