@@ -186,15 +186,28 @@ func BenchmarkCommitOne(b *testing.B) {
 }
 
 // BenchmarkClaim claims 64 records from a small and from a large backlog, in turn,
-// and puts them back; the medians are reported.
+// and puts them back, where they are the next ones again, or behind all others, so
+// that each claim meets records that were not touched for long; the medians are
+// reported.
 func BenchmarkClaim(b *testing.B) {
 	backlogs := []int{1_000, 1_000_000}
-	stores, spent := make([]*redis.Store, len(backlogs)), make([][]float64, len(backlogs))
+	stores := make([]*redis.Store, len(backlogs))
 	for i, backlog := range backlogs {
 		server := redistest.Start(b, redistest.Options{PlainText: true})
 		stores[i] = open(b, "chain", server.Config(b, nil))
 		fill(b, stores[i], backlog)
 	}
+	b.Run("same", func(b *testing.B) {
+		claimAndRelease(b, stores, backlogs, func(r driver.Record) time.Time { return r.Created })
+	})
+	b.Run("next", func(b *testing.B) {
+		claimAndRelease(b, stores, backlogs, func(driver.Record) time.Time { return time.Now() })
+	})
+}
+
+func claimAndRelease(b *testing.B, stores []*redis.Store, backlogs []int, due func(driver.Record) time.Time) {
+	b.Helper()
+	spent := make([][]float64, len(stores))
 	for b.Loop() {
 		for i, s := range stores {
 			began := time.Now()
@@ -205,7 +218,7 @@ func BenchmarkClaim(b *testing.B) {
 			}
 			back := driver.CommitRequest{}
 			for _, r := range resp.Records {
-				t, err := driver.Release(driver.Stamp{Token: driver.NewToken(), Now: resp.Time, Lease: r.Lease.Token}, r, r.Created)
+				t, err := driver.Release(driver.Stamp{Token: driver.NewToken(), Now: resp.Time, Lease: r.Lease.Token}, r, due(r))
 				require.NoError(b, err)
 				back.Transitions = append(back.Transitions, t)
 			}

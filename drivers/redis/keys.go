@@ -14,10 +14,11 @@ type keys struct {
 }
 
 // newKeys returns the keys of a shard: m state, r records (hash by id), x index
-// (sorted set by bytes), e expiry (sorted set by time), f feed (stream).
+// (sorted set by bytes), l the same for leased records, e expiry (sorted set by
+// time), f feed (stream).
 func newKeys(prefix, chain string, shard int) keys {
 	tag := "{" + prefix + ":" + chain + ":" + strconv.Itoa(shard) + "}"
-	return keys{tag: tag, common: []string{tag + ":m", tag + ":r", tag + ":x", tag + ":e", tag + ":f"}}
+	return keys{tag: tag, common: []string{tag + ":m", tag + ":r", tag + ":x", tag + ":l", tag + ":e", tag + ":f"}}
 }
 
 // with returns the common keys and one more for each suffix.
@@ -29,7 +30,7 @@ func (k keys) with(suffixes ...string) []string {
 	return all
 }
 
-func (k keys) feed() string { return k.common[4] }
+func (k keys) feed() string { return k.common[5] }
 
 // shardOf returns the shard of an id. It must never change: records are found by it.
 func shardOf(id string, shards int) int {

@@ -118,7 +118,7 @@ func listRanges(kinds []string, statuses []driver.Status) []string {
 	kinds = slices.Compact(slices.Sorted(slices.Values(kinds)))
 	statuses = slices.Compact(slices.Sorted(slices.Values(statuses)))
 	if len(kinds) == 0 && len(statuses) == 0 {
-		return []string{"-", "+"}
+		return []string{"-", "+", "[\x02", "(\x03"} // what is leased has an index of its own
 	}
 	if len(statuses) == 0 {
 		for status := driver.Ready; status <= driver.Held; status++ {

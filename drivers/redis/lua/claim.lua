@@ -1,4 +1,4 @@
--- KEYS[6]: what the claim of this token gave. ARGV: guard, length of the feed, 1
+-- KEYS[7]: what the claim of this token gave. ARGV: guard, length of the feed, 1
 -- to write in any case, token, owner, lease in ms, limit, limit of bytes, largest
 -- record, then the kinds. Answer: number given by the first call of this token,
 -- stored values, earliest due time of the others (0: none).
@@ -7,7 +7,7 @@ if no then return no end
 local token, owner, lease, limit = ARGV[4], ARGV[5], tonumber(ARGV[6]), tonumber(ARGV[7])
 local most_bytes, largest = tonumber(ARGV[8]), tonumber(ARGV[9])
 local wanted_epoch = wanted
-local values, given, mine, repeated = {}, {}, {}, call('GET', KEYS[6])
+local values, given, mine, repeated = {}, {}, {}, call('GET', KEYS[7])
 if repeated then
   given = cmsgpack.unpack(repeated)
   if #given > 0 then
@@ -22,12 +22,23 @@ elseif limit > 0 then
   sweep(limit + 16)
 end
 
--- One place in the index for each kind and claimable status, read page by page.
+-- One place in an index for each kind and claimable status, read page by page.
 local places = {}
 local page = math.min(limit, 64) + 1
 local function fill(s)
-  s.page = call('ZRANGEBYLEX', INDEX, s.low, s.high, 'LIMIT', 0, page)
-  s.at, s.full = 1, #s.page == page
+  s.page = call('ZRANGEBYLEX', s.index, s.low, s.high, 'LIMIT', 0, page)
+  s.at, s.full, s.read = 1, #s.page == page, 0
+end
+-- value gives the record of the entry at s.at. It is read together with up to most
+-- that follow, but not many: of large records few are taken.
+local function value(s, most)
+  if s.at > s.read then
+    local ids = {}
+    s.from, s.read = s.at, math.min(s.at + math.min(most, 16) - 1, #s.page)
+    for i = s.from, s.read do ids[i - s.from + 1] = sub(s.page[i], s.skip + 6) end
+    s.values = call('HMGET', RECORDS, unpack(ids))
+  end
+  return s.values[s.at - s.from + 1]
 end
 local function due_of(entry, skip)
   local hi, lo = struct.unpack('>I2I4', sub(entry, skip, skip + 5))
@@ -50,7 +61,8 @@ for k = 10, #ARGV do
     local prefix = char(status) .. ARGV[k]
     -- A due time of 0 is never claimable.
     local low = '[' .. prefix .. '\0\0\0\0\0\0\1'
-    local s = {first = low, low = low, high = '(' .. prefix .. '\1', skip = #prefix + 2, taken = {}}
+    local s = {index = status == 2 and LEASED or INDEX, first = low, low = low, high = '(' .. prefix .. '\1',
+      skip = #prefix + 2, taken = {}}
     fill(s)
     head(s)
     if s.due then places[#places + 1] = s end
@@ -96,9 +108,9 @@ while true do
   end
   if take then
     budget = budget - 1
-    local v = call('HGET', RECORDS, id)
+    local v = value(s, limit - #given)
     if not v or member(v) ~= entry then
-      call('ZREM', INDEX, entry) -- an entry without its record must not hide others
+      call('ZREM', s.index, entry) -- an entry without its record must not hide others
     else
       local kind, new = leased(v, id)
       if less(wanted_epoch, sub(v, 11, 18)) or #new - 8 > largest then
@@ -128,12 +140,12 @@ end
 for _, s in ipairs(places) do
   local n = #s.taken
   if s.gaps and n > 0 then
-    call('ZREM', INDEX, unpack(s.taken))
+    call('ZREM', s.index, unpack(s.taken))
   elseif n > 0 then
-    call('ZREMRANGEBYLEX', INDEX, s.first, '[' .. s.taken[n])
+    call('ZREMRANGEBYLEX', s.index, s.first, '[' .. s.taken[n])
   end
 end
 flush(tonumber(ARGV[2]), table.concat(pieces))
-if #given > 0 and not repeated then call('SET', KEYS[6], cmsgpack.pack(given), 'PX', lease) end
+if #given > 0 and not repeated then call('SET', KEYS[7], cmsgpack.pack(given), 'PX', lease) end
 if ARGV[3] == '1' then touch() end
 return answer('ok', #given, values, next_due)

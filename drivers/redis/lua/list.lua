@@ -1,5 +1,5 @@
 -- ARGV: guard, snapshot (-1: now), limit, limit of bytes, last entry of the page
--- before, then the ranges of the index, each as its two ends. What changed after
+-- before, then the ranges of the indexes, each as its two ends. What changed after
 -- the snapshot is left out, since it may have been on an earlier page. Answer:
 -- snapshot, values, last entry looked at (empty: there are no more).
 local no = refused()
@@ -9,13 +9,14 @@ if snapshot < 0 then snapshot = sequence end
 local values, bytes, looked = {}, 0, 0
 for r = 6, #ARGV, 2 do
   local low, high = ARGV[r], ARGV[r + 1]
+  local index = byte(low, 2) == 2 and LEASED or INDEX
   if r == 6 and last ~= '' then low = '(' .. last end
   while true do
     if looked >= 1024 or #values >= limit or bytes >= most_bytes then
       return answer('ok', snapshot, values, last, (r - 6) / 2)
     end
     local want = math.min(limit - #values, 64)
-    local entries = call('ZRANGEBYLEX', INDEX, low, high, 'LIMIT', 0, want)
+    local entries = call('ZRANGEBYLEX', index, low, high, 'LIMIT', 0, want)
     if #entries == 0 then break end
     looked = looked + #entries
     local ids = {}

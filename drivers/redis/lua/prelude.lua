@@ -1,7 +1,7 @@
 -- What every script begins with: the keys, the state of the shard, and the guard.
 -- Numbers of 64 bits are kept as bytes (little-endian, as in the encoding of a
 -- record), since a Lua number is exact only up to 2^53; sequences stay below that.
-local META, RECORDS, INDEX, EXPIRY, FEED = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
+local META, RECORDS, INDEX, LEASED, EXPIRY, FEED = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
 local call, sub, byte, char = redis.call, string.sub, string.byte, string.char
 local ZERO8 = string.rep('\0', 8)
 
@@ -84,7 +84,7 @@ local function refused()
 end
 
 -- member is the entry of a value in the index: status, kind, 0, due (6 bytes,
--- big-endian), id. kind_id is where kind and id stand in the variable part.
+-- big-endian), id. It is in LEASED if the status is 2, else in INDEX. kind_id is where kind and id stand in the variable part.
 local function kind_id(v)
   local n, p = byte(v, 87), 88
   if n > 127 then n, p = n - 128 + 128 * byte(v, 88), 89 end

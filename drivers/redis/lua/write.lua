@@ -1,7 +1,8 @@
 -- Changes of a call are announced by expect, collected by put, and stored by
 -- flush, each kind of change with one command.
-local pairs_of, added, removed, expiring = {}, {}, {}, nil
-local filled, gone, after, suffix = 0, 0, 0, nil
+local pairs_of, added, removed, released, expiring = {}, {}, {}, {}, nil
+local filled, after, suffix = 0, 0, nil
+local leases, others = false, false -- added has entries for LEASED, for INDEX
 local place = {} -- id -> where it stands in pairs_of
 
 -- expect announces up to n changes; all get the sequence that the call leaves
@@ -32,8 +33,8 @@ local function put(id, v, entry, old, form)
     added[at] = 0
     -- ZREM comes before ZADD, so an entry that stays may stand in both.
     if old then
-      gone = gone + 1
-      removed[gone] = replaced(old, entry, id)
+      local of = byte(old, 2) == 2 and released or removed
+      of[#of + 1] = replaced(old, entry, id)
     end
   end
   if form == BARE then
@@ -43,8 +44,10 @@ local function put(id, v, entry, old, form)
   end
   pairs_of[at + 1] = v
   added[at + 1] = entry
+  local status = byte(entry)
+  if status == 2 then leases = true else others = true end
   -- Only finished records (status 4 and above) expire.
-  if byte(entry) > 3 or old and byte(old, 2) > 3 or expiring and expiring[id] then
+  if status > 3 or old and byte(old, 2) > 3 or expiring and expiring[id] then
     expiring = expiring or {}
     expiring[id] = sub(v, 79, 86)
   end
@@ -55,13 +58,29 @@ local function piece(v, entry)
   return sub(v, 3, 18) .. char(math.floor(#entry / 256), #entry % 256) .. entry
 end
 
+-- add gives the indexes their new entries.
+local function add()
+  if leases ~= others then return call('ZADD', leases and LEASED or INDEX, unpack(added)) end
+  local to = {[LEASED] = {}, [INDEX] = {}}
+  for i = 2, filled, 2 do
+    local list = to[byte(added[i]) == 2 and LEASED or INDEX]
+    list[#list + 1] = 0
+    list[#list + 1] = added[i]
+  end
+  -- One is empty if what it was for was replaced in the same call.
+  for index, list in pairs(to) do
+    if #list > 0 then call('ZADD', index, unpack(list)) end
+  end
+end
+
 -- flush stores it all; payload is what the feed tells.
 local function flush(feed_length, payload)
   if filled == 0 then return end
   sequence = after
   call('HSET', RECORDS, unpack(pairs_of))
-  if gone > 0 then call('ZREM', INDEX, unpack(removed)) end
-  call('ZADD', INDEX, unpack(added))
+  if #removed > 0 then call('ZREM', INDEX, unpack(removed)) end
+  if #released > 0 then call('ZREM', LEASED, unpack(released)) end
+  add()
   if expiring then
     for id, e in pairs(expiring) do
       if e == ZERO8 then call('ZREM', EXPIRY, id) else call('ZADD', EXPIRY, number(e), id) end
