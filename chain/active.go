@@ -181,7 +181,7 @@ func (c *Chain) observe(v *view, op operation, started time.Time, err error) {
 		return // the call was broken off, or is too late to matter
 	}
 	if err == nil {
-		if v.active.health.succeeded(op, started).spent {
+		if v.active.health.succeeded(c.policy(), op, started).spent {
 			c.recovered(v)
 		}
 		return

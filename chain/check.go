@@ -84,11 +84,11 @@ func (c *Chain) check(l *link) {
 		return
 	}
 	took := time.Since(began)
+	paced := l.health.paced()
 	slow := false
-	if err == nil && p.Check.Slow > 0 && took > p.Check.Slow {
-		slow = true
-		err = &driver.Error{Class: driver.Unavailable, Store: l.name, Op: "status check",
-			Detail: fmt.Sprintf("it took %s, more than the latency budget of %s", took.Round(time.Millisecond), p.Check.Slow)}
+	if err == nil {
+		err = tooSlow(p, l, took, paced)
+		slow = err != nil
 	}
 	if held != nil {
 		c.heard(v, l, *held)
@@ -105,6 +105,24 @@ func (c *Chain) check(l *link) {
 	case l.distrusted() != nil && v.holds(l):
 		c.dropLost(v, l)
 	}
+}
+
+// tooSlow returns an error if a status check that took so long, or the commits
+// since the one before it, are over the latency budget.
+func tooSlow(p *Policy, l *link, took time.Duration, paced pace) error {
+	e := &driver.Error{Class: driver.Unavailable, Store: l.name, Op: "status check"}
+	switch {
+	case p.Check.Slow == 0:
+		return nil
+	case took > p.Check.Slow:
+		e.Detail = fmt.Sprintf("it took %s, more than the latency budget of %s", took.Round(time.Millisecond), p.Check.Slow)
+	case paced.slowly():
+		e.Detail = fmt.Sprintf("%d of the %d commits since the last one took more than the latency budget of %s, up to %s",
+			paced.slow, paced.commits, p.Check.Slow, paced.longest.Round(time.Millisecond))
+	default:
+		return nil
+	}
+	return e
 }
 
 // examine probes l and reads its epoch, as a link of v. Each is nil if there was

@@ -5,6 +5,7 @@ package chain_test
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -291,5 +292,83 @@ func TestIdleRecovery(t *testing.T) {
 		b.stores[0].fail(driver.Unavailable)
 		sleep(time.Minute)
 		require.Len(t, eventsOf[chain.AllDown](b), 2)
+	})
+}
+
+// TestSlowCommits: the latency budget is one of what the application calls, too.
+// A store whose status checks are quick is left if most commits are slow for as
+// long as Fall checks; a slow one now and then is nothing.
+func TestSlowCommits(t *testing.T) {
+	t.Parallel()
+	for name, tc := range map[string]struct {
+		slow  func(n int64) bool // whether commit n is
+		every time.Duration      // between two starts
+		over  bool
+	}{
+		"All":      {func(int64) bool { return true }, 50 * time.Millisecond, true},
+		"Most":     {func(n int64) bool { return n%3 != 0 }, 10 * time.Millisecond, true},
+		"Some":     {func(n int64) bool { return n%3 == 0 }, 10 * time.Millisecond, false},
+		"Outliers": {func(n int64) bool { return n%5 == 0 }, 700 * time.Millisecond, false},
+		"Rare":     {func(int64) bool { return true }, 5 * time.Second, false}, // checks in between are quick
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				config := configOf(newFaulty(nil), newFaulty(nil))
+				config.Policy.Check.Slow = 150 * time.Millisecond
+				b := open(t, config)
+				var commits atomic.Int64
+				b.stores[0].commits(func(driver.CommitRequest) error {
+					if tc.slow(commits.Add(1)) {
+						sleep(200 * time.Millisecond)
+					}
+					return nil
+				})
+				began := time.Now()
+				for n := 0; time.Since(began) < 20*time.Second; n++ {
+					b.start(t, fmt.Sprint(n))
+					sleep(tc.every)
+				}
+				failed := eventsOf[chain.FailedOver](b)
+				if !tc.over {
+					require.Empty(t, failed)
+					require.Empty(t, eventsOf[chain.LinkDown](b))
+					return
+				}
+				require.Len(t, failed, 1)
+				require.Regexp(t, `status checks: a: status check: unavailable: \d+ of the \d+ commits since the last one took more than the latency budget of 150ms, up to 200ms`, failed[0].Cause.Error())
+				require.Equal(t, 3, failed[0].Attempts)
+				require.LessOrEqual(t, failed[0].At.Sub(began), 4*time.Second)
+			})
+		})
+	}
+}
+
+// A slow link that no other can take over from goes on serving, and nobody is told
+// that all links are down.
+func TestSlowLinkWithoutAnother(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		config := configOf(newStores(2)...)
+		config.Policy = chain.Policy{StaleStandby: chain.StaleServe, Failback: chain.FailbackOff, Check: chain.Check{Slow: 150 * time.Millisecond}}
+		b := open(t, config)
+		b.stores[1].fail(driver.Unavailable)
+		b.start(t, "w")
+		b.stores[1].fail(nil) // it has missed one, and stays out
+		b.stores[0].commits(func(driver.CommitRequest) error { sleep(200 * time.Millisecond); return nil })
+		for n := range 40 {
+			b.start(t, fmt.Sprint(n))
+		}
+		require.Len(t, slices.DeleteFunc(eventsOf[chain.LinkDown](b), func(e chain.LinkDown) bool { return e.Link != "a" }), 1)
+		require.Empty(t, eventsOf[chain.AllDown](b))
+		require.Empty(t, eventsOf[chain.FailedOver](b))
+		o := b.Status()
+		require.Equal(t, chain.Fails, o.Condition)
+		require.Len(t, o.Incidents, 1)
+		require.True(t, o.Incidents[0].Slow)
+		b.stores[0].commits(nil)
+		sleep(10 * time.Second)
+		require.Equal(t, chain.Serves, b.Status().Condition)
+		require.True(t, slices.ContainsFunc(eventsOf[chain.LinkUp](b), func(e chain.LinkUp) bool { return e.Link == "a" }))
 	})
 }

@@ -57,11 +57,13 @@ func (c *Chain) failover(v *view, i incident) {
 			continue // there was a newer record: it counts
 		}
 		stale := l == nil
-		if stale {
+		if stale && !i.slow { // what is missing there would weigh more than time
 			l, held = c.stale(cur)
 		}
 		if l == nil || unfit[l] != nil {
-			c.allDown(v)
+			if !i.slow { // else it serves, and LinkDown has told how
+				c.allDown(v)
+			}
 			return
 		}
 		next := driver.Epoch{Number: number, Version: 1, Token: driver.NewToken(), Active: l.name, InSync: without(cur.epoch.InSync, l.name)}

@@ -21,6 +21,7 @@ type incident struct {
 	attempts int // that failed
 	retries  int // rounds of retries that failed
 	spent    bool
+	slow     bool // the link has answered each time, but not within the latency budget
 }
 
 func (i *incident) open() bool { return i.attempts > 0 }
@@ -34,7 +35,18 @@ type health struct {
 	mutating incident
 	checks   incident  // of the status checks
 	served   time.Time // when the latest mutation was sent that succeeded
+	pace     pace      // since the last status check
 }
+
+// pace is how commits have kept within the latency budget.
+type pace struct {
+	commits, slow int // that succeeded; of these, those that took longer
+	longest       time.Duration
+}
+
+// slowly reports whether most commits took longer: neither a batch that is larger
+// than others nor an outlier makes a slow link.
+func (p pace) slowly() bool { return 2*p.slow > p.commits }
 
 func (h *health) of(op operation) *incident {
 	if op.mutates() {
@@ -72,9 +84,17 @@ func (h *health) failed(p *Policy, op operation, started time.Time, err error, a
 
 // succeeded notes an attempt begun at started, which ends the incident of its
 // kind if it was a retry. It returns what it ended.
-func (h *health) succeeded(op operation, started time.Time) (ended incident) {
+func (h *health) succeeded(p *Policy, op operation, started time.Time) (ended incident) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	if op == opCommit && p.Check.Slow > 0 {
+		took := time.Since(started)
+		h.pace.commits++
+		h.pace.longest = max(h.pace.longest, took)
+		if took > p.Check.Slow {
+			h.pace.slow++
+		}
+	}
 	if op.mutates() {
 		h.served = started
 	}
@@ -82,6 +102,16 @@ func (h *health) succeeded(op operation, started time.Time) (ended incident) {
 		ended, *i = *i, incident{}
 	}
 	return ended
+}
+
+// paced returns how commits have kept within the latency budget since the last
+// call.
+func (h *health) paced() pace {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	paced := h.pace
+	h.pace = pace{}
+	return paced
 }
 
 // checkFailed is failed for a status check. The budget is used up after as many
@@ -98,6 +128,7 @@ func (h *health) checkFailed(p *Policy, started time.Time, slow bool, err error)
 	}
 	i.attempts++
 	i.last, i.latest = err, now
+	i.slow = slow && (i.slow || i.attempts == 1)
 	if i.attempts == 1 {
 		i.began, i.first = started, err
 	} else {
@@ -147,5 +178,5 @@ func (h *health) gate(p *Policy, op operation) (next time.Time, limit time.Durat
 func (h *health) reset() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.reads, h.mutating, h.checks = incident{}, incident{}, incident{}
+	h.reads, h.mutating, h.checks, h.pace = incident{}, incident{}, incident{}, pace{}
 }

@@ -88,8 +88,13 @@ type Check struct {
 	// Rise is the number of status checks that succeed in a row before a link is
 	// brought back. Default 3.
 	Rise int
-	// Slow is the latency budget: a status check that takes longer counts as failed.
-	// Below Attempt. Default 0: none.
+	// Slow is the latency budget. A status check that takes longer counts as failed.
+	// One of the active link also does if more than half of the commits that have
+	// succeeded since the one before took longer, each from its start to its answer
+	// and whatever the number of its records: slow calls lead to a failover when that
+	// is so for Fall checks in a row, and a single one never does. It should leave
+	// room for the largest batches. A link that is only slow goes on serving while no
+	// standby can take over. Below Attempt. Default 0: none.
 	Slow time.Duration
 }
 

@@ -39,7 +39,7 @@ type Condition string
 // The conditions, from good to bad.
 const (
 	Serves      Condition = "serves"
-	Fails       Condition = "fails"      // the active link fails; its budget is not used up
+	Fails       Condition = "fails"      // the active link fails; its budget is not used up, or it is only slow and no standby can take over
 	HandsOver   Condition = "hands over" // mutations are held back for a moment, as a link joins
 	FailsOver   Condition = "fails over" // calls wait for the next link
 	WaitsInSync Condition = "waits"      // mutations wait: fewer standbys are in step than MinInSync
@@ -72,6 +72,7 @@ type IncidentStatus struct {
 	Spent    bool            `json:"spent"`        // the budget is used up
 	Left     driver.Duration `json:"left"`         // until it is, at the latest
 	Rounds   int             `json:"retries_left"` // until it is, at the latest
+	Slow     bool            `json:"slow"`         // the link answers, but not within the latency budget
 }
 
 // LinkState says where a link stands.
@@ -145,7 +146,7 @@ func epochStatus(e driver.Epoch) EpochStatus {
 }
 
 func (c *Chain) condition(v *view, incidents []IncidentStatus) Condition {
-	spent := slices.ContainsFunc(incidents, func(i IncidentStatus) bool { return i.Spent })
+	spent := slices.ContainsFunc(incidents, func(i IncidentStatus) bool { return i.Spent && !i.Slow })
 	switch {
 	case c.down.Load() || v.epoch.Number == 0 || spent && c.isFrozen():
 		return Down
@@ -209,14 +210,14 @@ func (h *health) incidents(p *Policy) []IncidentStatus {
 		rounds int
 	}{{"reads", &h.reads, p.Retries}, {"mutations", &h.mutating, p.Retries}, {"checks", &h.checks, p.Check.Fall - 1}} {
 		i := one.i
-		over := i == &h.checks && h.served.After(i.latest) // calls know better
+		over := i == &h.checks && !i.slow && h.served.After(i.latest) // calls know better
 		if !i.open() || over || !i.spent && time.Since(i.latest) > p.Timeout {
 			continue
 		}
 		left := time.Until(i.began.Add(p.Timeout))
 		all = append(all, IncidentStatus{Of: one.of, Began: i.began, Attempts: i.attempts, Retries: i.retries,
 			First: faultOf(i.first), Last: faultOf(i.last), Spent: i.spent,
-			Left: driver.Duration(max(left, 0)), Rounds: max(one.rounds-i.retries, 0)})
+			Left: driver.Duration(max(left, 0)), Rounds: max(one.rounds-i.retries, 0), Slow: i.slow})
 	}
 	return all
 }

@@ -141,7 +141,9 @@ type Check struct {
 	// Rise is the number of status checks that succeed in a row before a link is
 	// brought back.
 	Rise int `koanf:"rise"`
-	// Slow is the latency budget: a status check that takes longer counts as failed. 0:
+	// Slow is the latency budget: a status check that takes longer counts as failed,
+	// and so does one of the active store if more than half of the commits since the
+	// one before took longer. It should leave room for the largest batches. 0:
 	// none.
 	Slow time.Duration `koanf:"slow" zero:"ok"`
 }
