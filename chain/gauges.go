@@ -4,6 +4,7 @@ package chain
 
 import (
 	"context"
+	"time"
 
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/metric"
@@ -39,6 +40,18 @@ var linkGauges = []linkGauge{
 		func(l *LinkStatus) int64 { return one(l.State == LinkActive || l.State == LinkInSync) }},
 	{"understudy.link.up", "1", "1 if the latest status check of the link succeeded.",
 		func(l *LinkStatus) int64 { return one(!l.Check.At.IsZero() && l.Check.Err == nil) }},
+	{"understudy.link.lag", "{record}", "Records that the active link has taken from this host and a standby in step does not have yet.", func(l *LinkStatus) int64 {
+		if l.Lag == nil {
+			return -1
+		}
+		return int64(l.Lag.Records)
+	}},
+	{"understudy.link.lag.age", "ms", "Time since the active link has taken the oldest of these.", func(l *LinkStatus) int64 {
+		if l.Lag == nil {
+			return -1
+		}
+		return time.Duration(l.Lag.Age).Milliseconds()
+	}},
 	{"understudy.link.lost", "1", "1 if the link has lost data and is not trusted.", func(l *LinkStatus) int64 { return one(l.Lost != nil) }},
 	{"understudy.link.problems", "{problem}", "Problems that the latest status check found.", func(l *LinkStatus) int64 { return int64(len(l.Check.Problems)) }},
 	{"understudy.resync.done", "{record}", "Records that the present step of a resync has gone through.", func(l *LinkStatus) int64 {

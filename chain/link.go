@@ -15,18 +15,19 @@ import (
 
 // link is a store at its place in the chain, and what this host knows of it.
 type link struct {
-	name   string
-	store  driver.Store
-	owned  bool                                    // opened by the chain, so closed with it
-	said   atomic.Pointer[driver.DescribeResponse] // what it is; nil until its driver has said so
-	health health
-	checks checks
-	clock  clock
-	merges *combiner[*mergeGroup]
-	drop   chan struct{}      // holds one while the in-sync set is changed because of this link
-	stir   chan struct{}      // of one: the herald has something to do
-	onLost func(*link, error) // told once when lost is set
-	missed missed
+	name    string
+	store   driver.Store
+	owned   bool                                    // opened by the chain, so closed with it
+	said    atomic.Pointer[driver.DescribeResponse] // what it is; nil until its driver has said so
+	health  health
+	checks  checks
+	clock   clock
+	merges  *combiner[*mergeGroup]
+	drop    chan struct{}      // holds one while the in-sync set is changed because of this link
+	stir    chan struct{}      // of one: the herald has something to do
+	onLost  func(*link, error) // told once when lost is set
+	missed  missed
+	backlog backlog
 
 	mu       sync.Mutex
 	marks    driver.Marks

@@ -18,7 +18,9 @@ type mergeGroup struct {
 	view    *view // the one in which the active link has taken them
 	records []driver.Record
 	bytes   int
+	taken   time.Time
 	done    chan<- error
+	ended   bool // see backlog
 }
 
 func (g *mergeGroup) weight() (records, bytes int) { return len(g.records), g.bytes }
@@ -35,9 +37,11 @@ func (c *Chain) mirror(v *view, records []driver.Record) error {
 	for i := range records {
 		bytes += driver.EncodedSize(&records[i])
 	}
-	done := make(chan error, len(v.standbys))
+	done, now := make(chan error, len(v.standbys)), time.Now()
 	for _, l := range v.standbys {
-		l.merges.add(&mergeGroup{v, records, bytes, done})
+		g := &mergeGroup{view: v, records: records, bytes: bytes, taken: now, done: done}
+		l.backlog.add(g)
+		l.merges.add(g)
 	}
 	var failed error
 	left := false
@@ -64,6 +68,12 @@ func (c *Chain) mirror(v *view, records []driver.Record) error {
 	return c.tellSet(cur)
 }
 
+// end tells what became of a group on its way to l.
+func (g *mergeGroup) end(l *link, err error) {
+	l.backlog.remove(g)
+	g.done <- err
+}
+
 // mergeBatch brings a batch of groups to the standby l.
 func (c *Chain) mergeBatch(l *link, groups []*mergeGroup) {
 	began := time.Now()
@@ -77,7 +87,7 @@ func (c *Chain) mergeBatch(l *link, groups []*mergeGroup) {
 		switch {
 		case err == nil:
 			for _, g := range groups {
-				g.done <- nil
+				g.end(l, nil)
 			}
 			return
 		case v.ctx.Err() != nil:
@@ -85,7 +95,7 @@ func (c *Chain) mergeBatch(l *link, groups []*mergeGroup) {
 		}
 		if err := c.fails(v, l, err, n, began); err != nil {
 			for _, g := range groups {
-				g.done <- err
+				g.end(l, err)
 			}
 			return
 		}
@@ -101,9 +111,9 @@ func settled(v *view, l *link, groups []*mergeGroup) []*mergeGroup {
 	return slices.DeleteFunc(groups, func(g *mergeGroup) bool {
 		switch {
 		case g.view.epoch.Number != v.epoch.Number:
-			g.done <- errMoved
+			g.end(l, errMoved)
 		case !v.holds(l):
-			g.done <- errLeft
+			g.end(l, errLeft)
 		default:
 			return false
 		}

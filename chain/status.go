@@ -23,7 +23,8 @@ type Overview struct {
 	// of one link never is.
 	Protected bool `json:"protected"`
 	// Unmirrored is how many records were acknowledged by this host and are not yet
-	// on every standby in step: the lag of the mirror. 0 with MirrorSync.
+	// on every standby in step: the lag of the mirror, which Links tell for each
+	// standby. 0 with MirrorSync.
 	Unmirrored int              `json:"unmirrored"`
 	InFlight   int              `json:"in_flight"` // calls that are not answered
 	Frozen     *Freezing        `json:"frozen,omitempty"`
@@ -103,6 +104,7 @@ type LinkStatus struct {
 	Epoch      string        `json:"epoch,omitempty"`    // what it was last known to hold, as number.version
 	Resync     *ResyncStatus `json:"resync,omitempty"`   // that this host is at
 	HoldDown   *HoldStatus   `json:"hold_down,omitempty"`
+	Lag        *LagStatus    `json:"lag,omitempty"` // of a standby that is in sync
 }
 
 // CheckStatus is what the latest status checks of a link have found.
@@ -186,7 +188,7 @@ func (c *Chain) linkStatus(v *view, l *link) LinkStatus {
 	case l == v.active:
 		s.State = LinkActive
 	case v.holds(l):
-		s.State, s.HoldDown = LinkInSync, hold
+		s.State, s.HoldDown, s.Lag = LinkInSync, hold, l.backlog.status()
 	case resync != nil && !c.isFrozen():
 		s.State, s.Resync = LinkResyncing, resync
 	case s.Lost != nil:

@@ -314,3 +314,42 @@ func TestStatusOfAResync(t *testing.T) {
 		require.Nil(t, b.Status().Links[1].Resync)
 	})
 }
+
+// Each standby has a lag of its own.
+func TestStatusTellsTheLagOfEachStandby(t *testing.T) {
+	t.Parallel()
+	for name, mode := range map[string]chain.MirrorMode{"Sync": chain.MirrorSync, "Async": chain.MirrorAsync} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				config := configOf(newStores(3)...)
+				config.Policy.MirrorMode, config.Policy.Mirror = mode, 10*time.Second
+				b := open(t, config)
+				lag := func(link int) chain.LagStatus { return *b.Status().Links[link].Lag }
+				require.Nil(t, b.Status().Links[0].Lag, "the active link")
+				require.Equal(t, chain.LagStatus{}, lag(1))
+
+				release := b.stores[2].hold("merge")
+				done := make(chan driver.Record, 3)
+				for n := range 3 {
+					b.startAsync(t, fmt.Sprint(n), done)
+					sleep(500 * time.Millisecond)
+				}
+				require.Equal(t, chain.LagStatus{}, lag(1), "it has everything")
+				require.Equal(t, chain.LagStatus{Records: 3, Age: driver.Duration(1500 * time.Millisecond)}, lag(2))
+				release()
+				for range 3 {
+					<-done
+				}
+				synctest.Wait()
+				require.Equal(t, chain.LagStatus{}, lag(2))
+
+				b.stores[2].fail(driver.Internal, "merge")
+				b.start(t, "w")
+				synctest.Wait()
+				require.Nil(t, b.Status().Links[2].Lag, "it is out of step")
+				require.Equal(t, chain.LagStatus{}, lag(1))
+			})
+		})
+	}
+}

@@ -259,6 +259,9 @@ func TestMetrics(t *testing.T) {
 		require.Equal(t, int64(0), gauges["understudy.link.active{chain=test,link=b}"])
 		require.Equal(t, int64(1), gauges["understudy.link.in_sync{chain=test,link=b}"])
 		require.Equal(t, int64(10), gauges["understudy.link.records{chain=test,link=b}"])
+		require.Contains(t, gauges, "understudy.link.lag{chain=test,link=b}")
+		require.Contains(t, gauges, "understudy.link.lag.age{chain=test,link=b}")
+		require.NotContains(t, gauges, "understudy.link.lag{chain=test,link=a}", "the active link has none")
 
 		b.stores[0].fail(driver.Unavailable)
 		b.start(t, "last")
