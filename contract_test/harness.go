@@ -61,10 +61,10 @@ type Harness struct {
 	// not end. Cases about these are left out.
 	Chain bool
 
-	// Failovers says that links of the chains fail while the cases run. A feed may
-	// then tell a change that no caller was told of, and that another one of the
-	// same record has overtaken in a failover, before the one that counts. It needs
-	// Chain.
+	// Failovers says that links of the chains fail while the cases run. A call that
+	// is under way then may have been done by the link that fails, and is overtaken
+	// by another one of the same revision: calls at the same time may see it, and a
+	// feed may tell it before the one that counts. It needs Chain.
 	Failovers bool
 
 	// Advance moves the clock of the stores of the chain forward. Nil: the cases

@@ -106,6 +106,9 @@ func historyIsLinearizable(e *env) {
 	}
 	model := raceModel()
 	for id, part := range byRaced(calls) {
+		if e.h.Failovers {
+			part = withoutOvertaken(part)
+		}
 		switch porcupine.CheckOperationsTimeout(model, part, explainTime) {
 		case porcupine.Ok:
 		case porcupine.Illegal:
