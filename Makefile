@@ -85,8 +85,9 @@ test-race: deps ## all tests with the race detector; PKG=./chain/... for some
 
 .PHONY: test-faults
 test-faults: deps ## every fault of stores, network, plugins and hosts, on real servers; FAULTS=Flapping for some, FAULTS_SEED=1 to repeat one
-	go vet -tags faults ./chain/faults
+	go vet -tags faults ./chain ./chain/faults
 	go test -race -tags faults -count=1 -timeout 20m -v -run '$(FAULTS)' $(TESTFLAGS) ./chain/faults
+	[[ '$(FAULTS)' != . ]] || go test -race -tags faults -count=1 -timeout 10m -v -run InEveryArea $(TESTFLAGS) ./chain
 
 .PHONY: contract
 contract: deps ## the whole contract suite on one driver: make contract DRIVER=memory

@@ -36,11 +36,21 @@ func (m *mortal) revive() {
 	m.life, m.kill = context.WithCancel(context.Background())
 }
 
-// die ends all calls and connections.
-func (m *mortal) die() {
+func (m *mortal) die(erase bool) {
 	m.mu.Lock()
-	defer m.mu.Unlock()
 	m.kill()
+	m.mu.Unlock()
+	if erase {
+		m.model.Erase()
+	}
+}
+
+func (m *mortal) expendable() bool { return true }
+
+// epoch tells also that of the dead.
+func (m *mortal) epoch(ctx context.Context) driver.Epoch {
+	resp, _ := m.model.Connect().Epoch(ctx, driver.EpochRequest{}) // of memory: it fails only if ctx is done
+	return resp.Epoch
 }
 
 func (m *mortal) alive() context.Context {
@@ -66,7 +76,6 @@ func (m *mortal) wait(ctx, life context.Context) bool {
 	return false
 }
 
-// connect returns a connection; it outlives the product, as that of a plugin does.
 func (m *mortal) connect() driver.Store { return &mortalConn{m.model.Connect(), m} }
 
 type mortalConn struct {

@@ -3,7 +3,6 @@
 package chain_test
 
 import (
-	"cmp"
 	"context"
 	"hash/fnv"
 	"math/rand/v2"
@@ -36,11 +35,13 @@ var suitePolicy = chain.Policy{
 // each chain of a case, and what has happened to them.
 type suited struct {
 	links         int
-	wrap          func(driver.Store) driver.Store // each connection; nil: not
-	killing       bool                            // the active link, again and again
-	erases        bool                            // each time with its data; else now and then
-	latest        time.Duration                   // a call takes up to twice this
-	kills, erased atomic.Int64                    // in all cases
+	launch        func(t contracttest.T, chain, link string) product // nil: a mortal
+	wrap          func(driver.Store) driver.Store                    // each connection; nil: not
+	policy        chain.Policy                                       // zero: suitePolicy
+	killing       bool                                               // the active link, again and again
+	erases        bool                                               // each time with its data; else now and then
+	latest        time.Duration                                      // a call of a mortal takes up to twice this
+	kills, erased atomic.Int64                                       // in all cases
 
 	mu     sync.Mutex
 	chains map[string]*suitedChain
@@ -49,7 +50,8 @@ type suited struct {
 type suitedChain struct {
 	*suited
 	name     string
-	products []*mortal
+	ready    sync.Once
+	products []product
 	applied  chain.Applied
 	opened   []*chain.Chain // under suited.mu
 	killed   []time.Time    // under suited.mu
@@ -63,111 +65,52 @@ func (c *suitedChain) follow(number uint64) bool {
 	return !slices.ContainsFunc(c.opened, func(host *chain.Chain) bool { return !host.Follows(number) })
 }
 
+// of returns the chain with the name, with its links, of which one dies if s says so.
 func (s *suited) of(t contracttest.T, name string) *suitedChain {
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.chains[name] != nil {
-		return s.chains[name]
+	c := s.chains[name]
+	if c == nil {
+		c = &suitedChain{suited: s, name: name, log: logInto(t)}
+		s.chains[name] = c
 	}
-	hash := fnv.New64a()
-	_, _ = hash.Write([]byte(name))
-	seed := hash.Sum64()
-	c := &suitedChain{suited: s, name: name, log: logInto(t)}
-	for i := range s.links {
-		c.products = append(c.products, newMortal(seed+uint64(i), s.latest))
-	}
-	s.chains[name] = c
-	if s.killing {
-		killer := &killer{c: c, random: rand.New(rand.NewPCG(seed, 1))}
-		ctx, stop := context.WithCancel(context.Background())
-		over := make(chan struct{})
-		go func() {
-			defer close(over)
-			killer.run(ctx)
-		}()
-		t.Cleanup(func() {
-			stop()
-			<-over
-		})
-	}
+	s.mu.Unlock()
+	c.ready.Do(func() { c.begin(t) })
 	return c
 }
 
-// killer kills the active link of a chain again and again.
-type killer struct {
-	c      *suitedChain
-	random *rand.Rand
-}
-
-func (k *killer) run(ctx context.Context) {
-	for k.sleep(ctx, time.Duration(k.random.Int64N(int64(30*time.Millisecond)))) {
-		if !k.until(ctx, k.protected) {
-			return
-		}
-		at := slices.Index(linkNames, k.highest().Active)
-		victim := k.c.products[at]
-		k.c.log.Info("KILL", zap.String("link", linkNames[at]))
-		victim.die()
-		k.c.mu.Lock()
-		k.c.killed = append(k.c.killed, time.Now())
-		k.c.mu.Unlock()
-		k.c.kills.Add(1)
-		if len(k.c.products) > 1 && (k.c.erases || k.random.IntN(3) == 0) {
-			k.c.log.Info("ERASE", zap.String("link", linkNames[at]))
-			k.c.erased.Add(1)
-			victim.model.Erase() // its data are gone with it
-		}
-		if len(k.c.products) > 1 {
-			// Who has not heard of the failover yet may read what has been overtaken.
-			k.until(ctx, func() bool { return k.highest().Active != linkNames[at] && k.c.follow(k.highest().Number) })
-		}
-		k.sleep(ctx, time.Duration(k.random.Int64N(int64(5*time.Millisecond))))
-		victim.revive()
-		k.c.log.Info("REVIVE", zap.String("link", linkNames[at]))
+// pace is the unit of time of the killer.
+func (c *suitedChain) pace() time.Duration {
+	if c.launch != nil {
+		return 5 * time.Millisecond // of real time
 	}
+	return time.Millisecond
 }
 
-func (k *killer) sleep(ctx context.Context, d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
-}
-
-func (k *killer) until(ctx context.Context, condition func() bool) bool {
-	for !condition() {
-		if !k.sleep(ctx, time.Millisecond) {
-			return false
+func (c *suitedChain) begin(t contracttest.T) {
+	hash := fnv.New64a()
+	_, _ = hash.Write([]byte(c.name))
+	seed := hash.Sum64()
+	for i, link := range linkNames[:c.links] {
+		if c.launch != nil {
+			c.products = append(c.products, c.launch(t, c.name, link))
+		} else {
+			c.products = append(c.products, newMortal(seed+uint64(i), c.latest))
 		}
 	}
-	return true
-}
-
-// epochs returns the epoch of each link, dead or alive.
-func (k *killer) epochs() (held []driver.Epoch) {
-	for _, p := range k.c.products {
-		resp, _ := p.model.Connect().Epoch(context.Background(), driver.EpochRequest{}) // of memory: it does not fail
-		held = append(held, resp.Epoch)
+	if !c.killing {
+		return
 	}
-	return held
-}
-
-// highest returns the highest epoch of all links.
-func (k *killer) highest() driver.Epoch {
-	return slices.MaxFunc(k.epochs(), func(a, b driver.Epoch) int {
-		return cmp.Or(cmp.Compare(a.Number, b.Number), cmp.Compare(a.Version, b.Version))
+	killer := &killer{c: c, random: rand.New(rand.NewPCG(seed, 1))}
+	ctx, stop := context.WithCancel(context.Background())
+	over := make(chan struct{})
+	go func() {
+		defer close(over)
+		killer.run(ctx)
+	}()
+	t.Cleanup(func() {
+		stop()
+		<-over
 	})
-}
-
-// protected reports whether all links are in step, and know it.
-func (k *killer) protected() bool {
-	e := k.highest()
-	return e.Number > 0 && e.State == driver.Serving && len(e.InSync) == len(k.c.products)-1 &&
-		!slices.ContainsFunc(k.epochs(), func(held driver.Epoch) bool { return !held.Equal(e) })
 }
 
 func (s *suited) harness() contracttest.Harness {
@@ -189,7 +132,10 @@ func (s *suited) harness() contracttest.Harness {
 
 // open opens the chain on one more host.
 func (c *suitedChain) open(t contracttest.T) (*chain.Chain, error) {
-	config := chain.Config{Name: c.name, Policy: suitePolicy, Host: "host"}
+	config := chain.Config{Name: c.name, Policy: c.policy, Host: "host"}
+	if c.policy == (chain.Policy{}) {
+		config.Policy = suitePolicy
+	}
 	for i, p := range c.products {
 		store := p.connect()
 		if c.wrap != nil {
