@@ -18,3 +18,12 @@ func LaunchLooping(ctx context.Context, spec Spec, most int, window, slow time.D
 
 // FirstStart returns how long the first start of a process of spec may take.
 func FirstStart(ctx context.Context, spec Spec) time.Duration { return spec.firstStart(ctx) }
+
+// LaneKey names the variable that gives a plugin its lane.
+const LaneKey = laneKey
+
+// Laned reports whether the calls of s go by a lane.
+func Laned(s *Store) bool {
+	i := s.current.Load()
+	return i != nil && i.lane.Open()
+}

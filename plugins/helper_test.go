@@ -29,6 +29,7 @@ var helpers = map[string]func(args []string){
 	"serve":        func([]string) { serve() },
 	"serve-null":   func([]string) { serveDriver(null()) },
 	"serve-memory": func([]string) { serveDriver(memory.Driver()) },
+	"serve-plain":  func([]string) { _ = os.Unsetenv(plugins.LaneKey); serve() }, // as one that knows no lanes
 	"serve-late":   func([]string) { <-time.After(300 * time.Millisecond); serve() },
 	"serve-mute":   func([]string) { signal.Ignore(syscall.SIGTERM); serve() },
 	"exit-0":       func([]string) { fmt.Fprintln(os.Stdout, "usage: something else") },

@@ -30,6 +30,7 @@ type instance struct {
 	process *process
 	plugin  *plugin.Client
 	conn    *grpc.ClientConn
+	lane    *wire.Lane
 	client  *wire.Client
 	started time.Time
 	printed []io.Closer       // take what the plugin prints while it serves
@@ -44,6 +45,10 @@ func startInstance(ctx context.Context, spec *Spec, sockets string) (*instance, 
 		return nil, err
 	}
 	cmd := &exec.Cmd{Path: file, Args: append([]string{spec.Path}, spec.Args...)}
+	lane, err := giveLane(cmd)
+	if err != nil {
+		return nil, failed("%w", err)
+	}
 	i := &instance{process: newProcess(cmd, spec.Logger), started: time.Now()}
 	stdout, outDone := newLineWriter(i.process.printed)
 	stderr, errDone := newLineWriter(func(line []byte) { spec.Logger.Info(string(line), zap.String("stream", "stderr")) })
@@ -61,7 +66,7 @@ func startInstance(ctx context.Context, spec *Spec, sockets string) (*instance, 
 		SyncStderr:       stderr,
 		Logger:           hclog.NewNullLogger(), // what matters of it is logged here
 		RunnerFunc: func(_ hclog.Logger, prepared *exec.Cmd, _ string) (runner.Runner, error) {
-			cmd.Env = slices.Concat(prepared.Env, []string{logLevelKey + "=" + spec.Logger.Level().String()})
+			cmd.Env = slices.Concat(prepared.Env, cmd.Env, []string{logLevelKey + "=" + spec.Logger.Level().String()})
 			return i.process, nil
 		},
 	})
@@ -69,14 +74,27 @@ func startInstance(ctx context.Context, spec *Spec, sockets string) (*instance, 
 		_ = i.process.Kill(ctx)
 		err = i.explain(err)
 		i.stop(0)
+		closeAll(cmd.ExtraFiles...)
+		_ = lane.Close()
 		return nil, err
 	}
-	i.client = wire.NewClient(i.conn, spec.Link)
+	i.lane = wire.NewLane(lane, i.conn)
+	i.client = wire.NewClient(i.lane, spec.Link)
 	go func() {
 		<-i.process.exited
-		_ = i.conn.Close() // calls in flight end now, whoever else may hold the socket
+		i.disconnect() // whoever else may hold the sockets
 	}()
 	return i, nil
+}
+
+// disconnect ends the connections, and with them the calls in flight.
+func (i *instance) disconnect() {
+	if i.lane != nil {
+		i.lane.Close()
+	}
+	if i.conn != nil {
+		_ = i.conn.Close() // what has not ended by now is lost
+	}
 }
 
 // connect waits for the handshake and the connection.
@@ -195,9 +213,7 @@ func (i *instance) stop(grace time.Duration) {
 	if grace > 0 && i.process.terminate() == nil {
 		wait(i.process.exited, grace)
 	}
-	if i.conn != nil {
-		_ = i.conn.Close() // what has not ended by now is lost
-	}
+	i.disconnect()
 	_ = i.process.Kill(context.Background())
 	if i.process.number() != 0 {
 		wait(i.process.exited, killTimeout)

@@ -153,7 +153,7 @@ func (s *Store) supervise(first chan<- error, limit time.Duration) {
 			return
 		}
 		if i != nil {
-			_ = i.conn.Close() // calls in flight end now
+			i.disconnect()
 		}
 		pause, loop := pauses.ended(time.Now(), lived)
 		next := time.After(pause)

@@ -80,7 +80,7 @@ func (p *process) Start(context.Context) error {
 		p.state = state
 		close(p.exited)
 	})
-	closeAll(childStdout, childStderr)
+	closeAll(append(p.cmd.ExtraFiles, childStdout, childStderr)...)
 	if err != nil {
 		closeAll(stdout, stderr)
 		return err

@@ -59,6 +59,7 @@ func Serve(d driver.Driver) error {
 
 	logger := slog.New(logHandler(stderr))
 	server := wire.NewServer(d, logger)
+	serveLane(server, logger)
 	transport := make(chan *grpc.Server, 1)
 	listening := false
 	served := make(chan struct{})

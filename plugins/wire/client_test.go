@@ -56,6 +56,20 @@ func stubDriver(s driver.Store) driver.Driver {
 	}
 }
 
+// way puts the wire before a store.
+type way func(wiretest.TB, driver.Store) *wire.Client
+
+// eachWay runs a test over gRPC alone and with a lane.
+func eachWay(t *testing.T, test func(t *testing.T, through way)) {
+	t.Helper()
+	for name, through := range map[string]way{"gRPC": wiretest.InMemory, "lane": wiretest.ByLane} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			test(t, through)
+		})
+	}
+}
+
 func one(id string) driver.CommitRequest {
 	return driver.CommitRequest{Transitions: []driver.Transition{{Record: driver.Record{ID: id}}}}
 }
@@ -64,123 +78,131 @@ func one(id string) driver.CommitRequest {
 // at once, those that either end got, and looks at them when all calls are over.
 func TestRecordsDoNotShareMemoryThatIsUsedAgain(t *testing.T) {
 	t.Parallel()
-	var mu sync.Mutex
-	var kept []driver.Record
-	var failures []error
-	keep := func(records []driver.Record, err error) {
-		mu.Lock()
-		defer mu.Unlock()
-		kept, failures = append(kept, records...), append(failures, err)
-	}
-	filled := func(id string, n int) driver.Record {
-		return driver.Record{ID: id, Input: bytes.Repeat([]byte(id), n)}
-	}
-	client := wiretest.InMemory(t, &stub{
-		commit: func(_ context.Context, req driver.CommitRequest) (driver.CommitResponse, error) {
-			for _, tr := range req.Transitions {
-				keep([]driver.Record{tr.Record}, nil)
-			}
-			return driver.CommitResponse{Verdicts: make([]driver.Verdict, len(req.Transitions))}, nil
-		},
-		get: func(_ context.Context, req driver.GetRequest) (driver.GetResponse, error) {
-			var resp driver.GetResponse
-			for i, id := range req.IDs {
-				resp.Records = append(resp.Records, filled(id, i))
-			}
-			return resp, nil
-		},
-	})
-	var callers sync.WaitGroup
-	for caller := range 8 {
-		callers.Go(func() {
-			for call := range 30 {
-				var req driver.CommitRequest
-				var ids []string
-				for i := range 1 + call*7%64 {
-					id := fmt.Sprintf("%d-%02d-%02d", caller, call, i)
-					ids = append(ids, id)
-					req.Transitions = append(req.Transitions, driver.Transition{Record: filled(id, 64)})
+	eachWay(t, func(t *testing.T, through way) {
+		var mu sync.Mutex
+		var kept []driver.Record
+		var failures []error
+		keep := func(records []driver.Record, err error) {
+			mu.Lock()
+			defer mu.Unlock()
+			kept, failures = append(kept, records...), append(failures, err)
+		}
+		filled := func(id string, n int) driver.Record {
+			return driver.Record{ID: id, Input: bytes.Repeat([]byte(id), n)}
+		}
+		client := through(t, &stub{
+			commit: func(_ context.Context, req driver.CommitRequest) (driver.CommitResponse, error) {
+				for _, tr := range req.Transitions {
+					keep([]driver.Record{tr.Record}, nil)
 				}
-				_, err := client.Commit(t.Context(), req)
-				keep(nil, err)
-				resp, err := client.Get(t.Context(), driver.GetRequest{IDs: ids})
-				keep(resp.Records, err)
-			}
+				return driver.CommitResponse{Verdicts: make([]driver.Verdict, len(req.Transitions))}, nil
+			},
+			get: func(_ context.Context, req driver.GetRequest) (driver.GetResponse, error) {
+				var resp driver.GetResponse
+				for i, id := range req.IDs {
+					resp.Records = append(resp.Records, filled(id, i))
+				}
+				return resp, nil
+			},
 		})
-	}
-	callers.Wait()
-	require.NoError(t, errors.Join(failures...))
-	require.Greater(t, len(kept), 10_000)
-	for _, r := range kept {
-		require.Regexp(t, `^\d-\d\d-\d\d$`, r.ID)
-		require.Empty(t, strings.ReplaceAll(string(r.Input), r.ID, ""), "the input of %s is its own", r.ID)
-	}
+		var callers sync.WaitGroup
+		for caller := range 8 {
+			callers.Go(func() {
+				for call := range 30 {
+					var req driver.CommitRequest
+					var ids []string
+					for i := range 1 + call*7%64 {
+						id := fmt.Sprintf("%d-%02d-%02d", caller, call, i)
+						ids = append(ids, id)
+						req.Transitions = append(req.Transitions, driver.Transition{Record: filled(id, 64)})
+					}
+					_, err := client.Commit(t.Context(), req)
+					keep(nil, err)
+					resp, err := client.Get(t.Context(), driver.GetRequest{IDs: ids})
+					keep(resp.Records, err)
+				}
+			})
+		}
+		callers.Wait()
+		require.NoError(t, errors.Join(failures...))
+		require.Greater(t, len(kept), 10_000)
+		for _, r := range kept {
+			require.Regexp(t, `^\d-\d\d-\d\d$`, r.ID)
+			require.Empty(t, strings.ReplaceAll(string(r.Input), r.ID, ""), "the input of %s is its own", r.ID)
+		}
+	})
 }
 
 func TestDeadlineIsCarried(t *testing.T) {
 	t.Parallel()
-	var want time.Time
-	client := wiretest.InMemory(t, &stub{get: func(ctx context.Context, _ driver.GetRequest) (driver.GetResponse, error) {
-		deadline, ok := ctx.Deadline()
-		if !ok || deadline.Sub(want).Abs() > time.Second {
-			return driver.GetResponse{}, fmt.Errorf("deadline %s, want %s", deadline, want)
-		}
-		return driver.GetResponse{}, nil
-	}})
-	want = time.Now().Add(time.Minute)
-	ctx, cancel := context.WithDeadline(t.Context(), want)
-	defer cancel()
-	_, err := client.Get(ctx, driver.GetRequest{IDs: []string{"a"}})
-	require.NoError(t, err)
+	eachWay(t, func(t *testing.T, through way) {
+		var want time.Time
+		client := through(t, &stub{get: func(ctx context.Context, _ driver.GetRequest) (driver.GetResponse, error) {
+			deadline, ok := ctx.Deadline()
+			if !ok || deadline.Sub(want).Abs() > time.Second {
+				return driver.GetResponse{}, fmt.Errorf("deadline %s, want %s", deadline, want)
+			}
+			return driver.GetResponse{}, nil
+		}})
+		want = time.Now().Add(time.Minute)
+		ctx, cancel := context.WithDeadline(t.Context(), want)
+		defer cancel()
+		_, err := client.Get(ctx, driver.GetRequest{IDs: []string{"a"}})
+		require.NoError(t, err)
+	})
 }
 
 func TestContextAlwaysWins(t *testing.T) {
 	t.Parallel()
-	told, release := make(chan error, 2), make(chan struct{})
-	ignore := func(ctx context.Context) { <-ctx.Done(); told <- ctx.Err(); <-release } // too late
-	client := wiretest.InMemory(t, &stub{
-		get: func(ctx context.Context, _ driver.GetRequest) (driver.GetResponse, error) {
-			ignore(ctx)
-			return driver.GetResponse{}, nil
-		},
-		commit: func(ctx context.Context, _ driver.CommitRequest) (driver.CommitResponse, error) {
-			ignore(ctx)
-			return driver.CommitResponse{Verdicts: make([]driver.Verdict, 1)}, nil
-		},
+	eachWay(t, func(t *testing.T, through way) {
+		told, release := make(chan error, 2), make(chan struct{})
+		ignore := func(ctx context.Context) { <-ctx.Done(); told <- ctx.Err(); <-release } // too late
+		client := through(t, &stub{
+			get: func(ctx context.Context, _ driver.GetRequest) (driver.GetResponse, error) {
+				ignore(ctx)
+				return driver.GetResponse{}, nil
+			},
+			commit: func(ctx context.Context, _ driver.CommitRequest) (driver.CommitResponse, error) {
+				ignore(ctx)
+				return driver.CommitResponse{Verdicts: make([]driver.Verdict, 1)}, nil
+			},
+		})
+		defer close(release)
+		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+		defer cancel()
+		_, err := client.Commit(ctx, one("a"))
+		require.ErrorIs(t, err, driver.Unknown)
+		require.ErrorIs(t, err, context.DeadlineExceeded)
+		require.Error(t, <-told, "the store learns of it")
+
+		ctx, cancel = context.WithCancel(t.Context())
+		time.AfterFunc(50*time.Millisecond, cancel)
+		_, err = client.Get(ctx, driver.GetRequest{IDs: []string{"a"}})
+		require.ErrorIs(t, err, driver.Unavailable)
+		require.ErrorIs(t, err, context.Canceled)
+		require.ErrorIs(t, <-told, context.Canceled)
+
+		_, err = client.Commit(ctx, one("a"))
+		require.ErrorIs(t, err, driver.Unavailable, "a context that is done on entry has no effect")
+		require.ErrorIs(t, err, context.Canceled)
 	})
-	defer close(release)
-	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
-	defer cancel()
-	_, err := client.Commit(ctx, one("a"))
-	require.ErrorIs(t, err, driver.Unknown)
-	require.ErrorIs(t, err, context.DeadlineExceeded)
-	require.Error(t, <-told, "the store learns of it")
-
-	ctx, cancel = context.WithCancel(t.Context())
-	time.AfterFunc(50*time.Millisecond, cancel)
-	_, err = client.Get(ctx, driver.GetRequest{IDs: []string{"a"}})
-	require.ErrorIs(t, err, driver.Unavailable)
-	require.ErrorIs(t, err, context.Canceled)
-	require.ErrorIs(t, <-told, context.Canceled)
-
-	_, err = client.Commit(ctx, one("a"))
-	require.ErrorIs(t, err, driver.Unavailable, "a context that is done on entry has no effect")
-	require.ErrorIs(t, err, context.Canceled)
 }
 
 func TestRequestOverTheLimitIsNotSent(t *testing.T) {
 	t.Parallel()
-	client := wiretest.InMemory(t, &stub{get: func(context.Context, driver.GetRequest) (driver.GetResponse, error) {
-		return driver.GetResponse{Records: []driver.Record{{ID: "a", Input: make([]byte, wire.MaxMessageBytes)}}}, nil
-	}})
-	req := one("a")
-	req.Transitions[0].Record.Input = make([]byte, wire.MaxMessageBytes)
-	_, err := client.Commit(t.Context(), req)
-	require.ErrorIs(t, err, driver.TooLarge)
-	require.ErrorIs(t, err, wire.ErrNotSent)
+	eachWay(t, func(t *testing.T, through way) {
+		client := through(t, &stub{get: func(context.Context, driver.GetRequest) (driver.GetResponse, error) {
+			return driver.GetResponse{Records: []driver.Record{{ID: "a", Input: make([]byte, wire.MaxMessageBytes)}}}, nil
+		}})
+		req := one("a")
+		req.Transitions[0].Record.Input = make([]byte, wire.MaxMessageBytes)
+		_, err := client.Commit(t.Context(), req)
+		require.ErrorIs(t, err, driver.TooLarge)
+		require.ErrorIs(t, err, wire.ErrNotSent)
 
-	_, err = client.Get(t.Context(), driver.GetRequest{IDs: []string{"a"}})
-	require.ErrorIs(t, err, driver.TooLarge, "nor does an answer over the limit come")
+		_, err = client.Get(t.Context(), driver.GetRequest{IDs: []string{"a"}})
+		require.ErrorIs(t, err, driver.TooLarge, "nor does an answer over the limit come")
+	})
 }
 
 func TestOpen(t *testing.T) {
@@ -212,28 +234,30 @@ func TestOpen(t *testing.T) {
 
 func TestManyCallsAtOnce(t *testing.T) {
 	t.Parallel()
-	client := wiretest.InMemory(t, &stub{commit: func(_ context.Context, req driver.CommitRequest) (driver.CommitResponse, error) {
-		stored := req.Transitions[0].Record.Clone()
-		return driver.CommitResponse{Verdicts: []driver.Verdict{{Err: &driver.Error{Class: driver.Conflict, Stored: &stored}}}}, nil
-	}})
-	var wg sync.WaitGroup
-	for i := range 2000 {
-		wg.Go(func() {
-			req := one(fmt.Sprintf("call-%d", i))
-			req.Transitions[0].Record.Input = make([]byte, i)
-			resp, err := client.Commit(t.Context(), req)
-			if err == nil {
-				e, _ := errors.AsType[*driver.Error](resp.Verdicts[0].Err)
-				if e == nil || !driver.Equal(e.Stored, &req.Transitions[0].Record) {
-					err = errors.New("the answer to another call")
+	eachWay(t, func(t *testing.T, through way) {
+		client := through(t, &stub{commit: func(_ context.Context, req driver.CommitRequest) (driver.CommitResponse, error) {
+			stored := req.Transitions[0].Record.Clone()
+			return driver.CommitResponse{Verdicts: []driver.Verdict{{Err: &driver.Error{Class: driver.Conflict, Stored: &stored}}}}, nil
+		}})
+		var wg sync.WaitGroup
+		for i := range 2000 {
+			wg.Go(func() {
+				req := one(fmt.Sprintf("call-%d", i))
+				req.Transitions[0].Record.Input = make([]byte, i)
+				resp, err := client.Commit(t.Context(), req)
+				if err == nil {
+					e, _ := errors.AsType[*driver.Error](resp.Verdicts[0].Err)
+					if e == nil || !driver.Equal(e.Stored, &req.Transitions[0].Record) {
+						err = errors.New("the answer to another call")
+					}
 				}
-			}
-			if err != nil {
-				t.Error(err)
-			}
-		})
-	}
-	wg.Wait()
+				if err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		wg.Wait()
+	})
 }
 
 func TestChanges(t *testing.T) {

@@ -116,8 +116,7 @@ func (codec) Unmarshal(data mem.BufferSlice, v any) error {
 	if !ok {
 		return fmt.Errorf("message is %T, want a proto.Message", v)
 	}
-	all := data.Materialize()
-	rest, blob, err := splitRecords(all)
+	rest, blob, err := splitRecords(whole(data))
 	if err != nil {
 		return err
 	}
@@ -126,6 +125,16 @@ func (codec) Unmarshal(data mem.BufferSlice, v any) error {
 	}
 	*records = blob
 	return nil
+}
+
+// whole returns the bytes of a message in one piece, which is never used again.
+func whole(data mem.BufferSlice) []byte {
+	if len(data) == 1 {
+		if own, ok := data[0].(mem.SliceBuffer); ok { // of no pool
+			return own
+		}
+	}
+	return data.Materialize()
 }
 
 // splitRecords takes the last field with records out of a message and returns

@@ -98,6 +98,16 @@ func (s *Server) begin() (driver.Store, error) {
 	return s.store, nil
 }
 
+// hold makes Shutdown wait until calls.Done is called, unless it has begun.
+func (s *Server) hold() bool {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	if !s.ending {
+		s.calls.Add(1)
+	}
+	return !s.ending
+}
+
 // Validate implements wirev1.DriverServer.
 func (s *Server) Validate(_ context.Context, in *wirev1.ValidateRequest) (*wirev1.ValidateResponse, error) {
 	return &wirev1.ValidateResponse{Error: toError(s.driver.Validate(in.GetConfig()))}, nil

@@ -9,6 +9,7 @@ import (
 	"encoding/json"
 	"log/slog"
 	"net"
+	"runtime"
 	"time"
 
 	"google.golang.org/grpc"
@@ -34,11 +35,62 @@ type TB interface {
 // latest.
 func InMemory(tb TB, store driver.Store) *wire.Client {
 	tb.Helper()
-	client := Connect(tb, driver.Driver{
+	return open(tb, Connect(tb, driverOf(store)))
+}
+
+// ByLane is InMemory with a lane beside the connection of gRPC; see [wire.Lane].
+func ByLane(tb TB, store driver.Store) *wire.Client {
+	tb.Helper()
+	d := driverOf(store)
+	conn, server := connect(tb, d)
+	ours, theirs := tcp(tb)
+	served := make(chan error, 1)
+	go func() { served <- server.ServeLane(theirs) }()
+	lane := wire.NewLane(ours, conn)
+	tb.Cleanup(func() {
+		lane.Close()
+		if err := <-served; err == nil {
+			tb.Errorf("the lane has ended without a reason")
+		}
+	})
+	for began := time.Now(); !lane.Open(); runtime.Gosched() {
+		if time.Since(began) > 5*time.Second {
+			tb.Errorf("the lane is not served")
+			tb.FailNow()
+		}
+	}
+	return open(tb, wire.NewClient(lane, d.Name))
+}
+
+// tcp returns the two ends of a connection.
+func tcp(tb TB) (ours, theirs net.Conn) {
+	tb.Helper()
+	var listening net.ListenConfig
+	var dialing net.Dialer
+	listener, err := listening.Listen(tb.Context(), "tcp", "127.0.0.1:0")
+	if err == nil {
+		defer func() { _ = listener.Close() }()
+		if ours, err = dialing.DialContext(tb.Context(), "tcp", listener.Addr().String()); err == nil {
+			theirs, err = listener.Accept()
+		}
+	}
+	if err != nil {
+		tb.Errorf("connect: %v", err)
+		tb.FailNow()
+	}
+	return ours, theirs
+}
+
+func driverOf(store driver.Store) driver.Driver {
+	return driver.Driver{
 		Name:     "in-memory",
 		Open:     func(context.Context, driver.OpenRequest) (driver.Store, error) { return store, nil },
 		Validate: func(json.RawMessage) error { return nil },
-	})
+	}
+}
+
+func open(tb TB, client *wire.Client) *wire.Client {
+	tb.Helper()
 	if err := client.Open(tb.Context(), driver.OpenRequest{}); err != nil {
 		tb.Errorf("open the store through the wire: %v", err)
 		tb.FailNow()
@@ -48,6 +100,13 @@ func InMemory(tb TB, store driver.Store) *wire.Client {
 
 // Connect returns a client of d in which no store is open yet.
 func Connect(tb TB, d driver.Driver) *wire.Client {
+	tb.Helper()
+	conn, _ := connect(tb, d)
+	return wire.NewClient(conn, d.Name)
+}
+
+// connect returns a connection to a server of d.
+func connect(tb TB, d driver.Driver) (*grpc.ClientConn, *wire.Server) {
 	tb.Helper()
 	listener := bufconn.Listen(1 << 20)
 	server := wire.NewServer(d, slog.New(slog.DiscardHandler))
@@ -78,5 +137,5 @@ func Connect(tb TB, d driver.Driver) *wire.Client {
 			tb.Errorf("serve the driver: %v", err)
 		}
 	})
-	return wire.NewClient(conn, d.Name)
+	return conn, server
 }
