@@ -30,7 +30,9 @@ type Config struct {
 	// protection of the data unnoticed.
 	AllowWeaker []string
 	// Retention is how long stores keep finished workflows, and so how long their
-	// ids stay taken. Zero: 7 days. Negative: for ever.
+	// ids stay taken. Zero: 7 days. Negative: for ever. It has to be longer than a
+	// link takes to come back by a resync, or that link may keep, unfinished, what
+	// was finished and forgotten within that time.
 	Retention time.Duration
 	// StartDegraded lets [Open] succeed while no epoch can be found, because links
 	// do not answer: calls then wait, as when all links are down, until one is

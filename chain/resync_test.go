@@ -3,7 +3,10 @@
 package chain_test
 
 import (
+	"context"
 	"fmt"
+	"slices"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -80,5 +83,58 @@ func TestDroppedStandbyComesBack(t *testing.T) {
 		require.Equal(t, int64(1), eventsOf[chain.Resynced](b)[0].Copied)
 		require.Empty(t, eventsOf[chain.DivergenceFound](b))
 		require.Empty(t, eventsOf[chain.ResyncFailed](b))
+	})
+}
+
+// mergeLoser is a store that says of the first merge of a record that it is done,
+// and has not done it.
+type mergeLoser struct {
+	driver.Store
+	id   string
+	lost atomic.Bool
+}
+
+func (l *mergeLoser) Merge(ctx context.Context, req driver.MergeRequest) (driver.MergeResponse, error) {
+	i := slices.IndexFunc(req.Records, func(r driver.Record) bool { return r.ID == l.id })
+	if i < 0 || !l.lost.CompareAndSwap(false, true) {
+		return l.Store.Merge(ctx, req)
+	}
+	req.Records = slices.Delete(slices.Clone(req.Records), i, i+1)
+	resp := driver.MergeResponse{}
+	if len(req.Records) > 0 {
+		var err error
+		if resp, err = l.Store.Merge(ctx, req); err != nil {
+			return resp, err
+		}
+	}
+	resp.Verdicts = slices.Insert(resp.Verdicts, i, driver.Verdict{Applied: true})
+	return resp, nil
+}
+
+// What the check at the end of a resync finds missing is copied before the link
+// joins.
+func TestResyncThatIsFoundIncompleteBeginsAnew(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		stores := newStores(2)
+		loser := &mergeLoser{Store: stores[1].Store, id: "meanwhile"}
+		stores[1].Store = loser
+		b := open(t, configOf(stores...))
+		b.start(t, "before")
+		b.stores[1].fail(driver.Unavailable)
+		b.start(t, "meanwhile")
+		require.Empty(t, b.stores[0].epoch(t).InSync)
+		b.stores[1].fail(nil)
+		b.inStep(t, 0, "b")
+		require.True(t, loser.lost.Load())
+		require.Equal(t, 2, same(t, b.stores[0], b.stores[1]))
+		failed := eventsOf[chain.ResyncFailed](b)
+		require.Len(t, failed, 1)
+		require.ErrorContains(t, failed[0].Cause, `verify "meanwhile"`)
+		var steps []string
+		for _, e := range eventsOf[chain.ResyncStarted](b) {
+			steps = append(steps, e.Step)
+		}
+		require.Equal(t, []string{"compare", "compare"}, steps)
 	})
 }

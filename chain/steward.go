@@ -232,9 +232,10 @@ func (c *Chain) bringBack(ctx context.Context, h *Handle, v *view, l *link) ([]b
 		return nil, err
 	}
 	c.toldResyncFailed(r, err)
-	if class := driver.ClassOf(err); class == driver.Lost || class == driver.CursorLost || class == driver.Invalid {
+	switch driver.ClassOf(err) { //nolint:exhaustive // with the others the save point still holds
+	case driver.Lost, driver.CursorLost, driver.Invalid, driver.Internal:
 		// What is in the save point does not hold any more: the link has lost what was
-		// copied, or the feed does not reach back so far.
+		// copied, the feed does not reach back so far, or the links were found to differ.
 		if err := h.Save(ctx, "", nil); err != nil {
 			return nil, err
 		}
