@@ -232,7 +232,7 @@ func (c *Chain) bringBack(ctx context.Context, h *Handle, v *view, l *link) ([]b
 		return nil, err
 	}
 	c.toldResyncFailed(r, err)
-	switch driver.ClassOf(err) { //nolint:exhaustive // with the others the save point still holds
+	switch driver.ClassOf(err) {
 	case driver.Lost, driver.CursorLost, driver.Invalid, driver.Internal:
 		// What is in the save point does not hold any more: the link has lost what was
 		// copied, the feed does not reach back so far, or the links were found to differ.
