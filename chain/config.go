@@ -44,8 +44,7 @@ type Config struct {
 	// be executed, is no plugin, has another checksum or another version of the
 	// contract, and whatever the driver says of its configuration. Should that only
 	// show later, the link stays down, the log says why, and it is tried again. Until
-	// the first link has said what it is, nothing is known that the protection of the
-	// others could be compared with, and they are used as they are.
+	// the first link has said what it is, the others need only not be in plain text.
 	//
 	// Without it Open fails with driver.Unavailable.
 	StartDegraded bool

@@ -155,6 +155,22 @@ func TestOpenDegradedRefusesMistakes(t *testing.T) {
 	}
 }
 
+// What nobody has compared with the first link must not be in plain text.
+func TestOpenInPlainTextWithoutTheFirstDriver(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		stores := newStores(2)
+		stores[0].describes(errNoProcess, nil)
+		stores[1].describes(nil, func(d *driver.DescribeResponse) { d.Protection = driver.Plain })
+		config := degraded(stores...)
+		_, err := chain.Open(t.Context(), config)
+		require.ErrorIs(t, err, driver.Invalid)
+		require.ErrorContains(t, err, `b: open: invalid: its connections are plain text, and the driver of "a" has not said how its own are protected`)
+		config.AllowWeaker = []string{"b"}
+		open(t, config)
+	})
+}
+
 // A mistake that shows only when the driver answers keeps its link down.
 func TestLateDriverThatDoesNotSuit(t *testing.T) {
 	t.Parallel()

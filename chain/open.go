@@ -207,8 +207,13 @@ func (c *Chain) suits(l *link, about *driver.DescribeResponse) error {
 			"driver %s %s is of contract %d, this program of %d: use matching versions",
 			about.Driver, about.Version, about.Contract, driver.Contract)}
 	}
-	if first := c.links[0]; first.described() {
+	first := c.links[0]
+	switch {
+	case first.described():
 		return c.protects(l, about, first.about())
+	case about.Protection == driver.Plain && !slices.Contains(c.config.AllowWeaker, l.name):
+		return &driver.Error{Class: driver.Invalid, Store: l.name, Op: "open", Detail: fmt.Sprintf(
+			"its connections are plain text, and the driver of %q has not said how its own are protected: protect it, or name it in AllowWeaker", first.name)}
 	}
 	return nil
 }
