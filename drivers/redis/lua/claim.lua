@@ -34,7 +34,7 @@ end
 local function value(s, most)
   if s.at > s.read then
     local ids = {}
-    s.from, s.read = s.at, math.min(s.at + math.min(most, 16) - 1, #s.page)
+    s.from, s.read = s.at, math.min(s.at + math.min(most, 8) - 1, #s.page)
     for i = s.from, s.read do ids[i - s.from + 1] = sub(s.page[i], s.skip + 6) end
     s.values = call('HMGET', RECORDS, unpack(ids))
   end
