@@ -3,7 +3,6 @@
 package chain
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -15,14 +14,30 @@ import (
 	"github.com/understudy-dev/understudy/driver"
 )
 
+// holding is the save point of a failback.
+type holding struct {
+	Since time.Time // from when on the link has been healthy
+	// Switching is when the chain was about to be switched; zero: it was not. It stands
+	// there before the switch, since a steward that dies right after it can tell
+	// nobody.
+	Switching time.Time `json:",omitzero"`
+}
+
 // failBack waits until l, a standby that stands before the active link, has been
 // healthy for the hold-down, and then makes it active. The hold-down applies to
 // this switch alone: a failover to l, or its way back into the set, never waits
 // for it.
 func (c *Chain) failBack(ctx context.Context, h *Handle, v *view, l *link, flaps int) ([]byte, error) {
-	since := h.snapshot().Created // when it had come into the set
-	if at, err := time.Parse(time.RFC3339Nano, string(h.State())); err == nil {
-		since = at
+	point := holding{}
+	if json.Unmarshal(h.State(), &point) != nil || point.Since.IsZero() {
+		point = holding{Since: h.snapshot().Created} // when it had come into the set
+	}
+	save := func() error {
+		state, err := json.Marshal(point)
+		if err != nil {
+			return err
+		}
+		return h.Save(ctx, "hold", state)
 	}
 	told := time.Duration(-1)
 	for {
@@ -38,14 +53,15 @@ func (c *Chain) failBack(ctx context.Context, h *Handle, v *view, l *link, flaps
 		}
 		at := v.active.clock.now()
 		if p.Failback != FailbackAuto || preferred(c.links, cur) != l || !l.healthy() {
-			if at.Sub(since) > saveEvery { // every steward after this one counts anew too
-				if err := h.Save(ctx, "hold", []byte(at.Format(time.RFC3339Nano))); err != nil {
+			late := at.Sub(point.Since) > saveEvery
+			point.Since = at
+			if late { // every steward after this one counts anew too
+				if err := save(); err != nil {
 					return nil, err
 				}
 			}
-			since = at
 		}
-		left := since.Add(hold).Sub(at)
+		left := point.Since.Add(hold).Sub(at)
 		if left <= 0 && l.risen(p) {
 			break
 		}
@@ -54,6 +70,10 @@ func (c *Chain) failBack(ctx context.Context, h *Handle, v *view, l *link, flaps
 		}
 	}
 	c.passing(stepStable)
+	point.Switching = v.active.clock.now()
+	if err := save(); err != nil {
+		return nil, err
+	}
 	// The change of the epoch ends ctx, the duty of a steward of the old one; the
 	// switch must be seen through and told all the same.
 	limit, cancel := context.WithTimeout(c.ctx, c.policy().Timeout)
@@ -76,8 +96,8 @@ func holdDown(p *Policy, flaps int) time.Duration {
 
 // flaps counts the failbacks in a row, up to now, to the named link that did not
 // last: after which it stood ready for another one before the longest hold-down
-// had passed. They stand in the store, so that every host, also one that has just
-// started, comes to the same.
+// had passed. One that was about to be made counts as made. They stand in the
+// store, so that every host, also one that has just started, comes to the same.
 func (c *Chain) flaps(ctx context.Context, name string) (int, error) {
 	own, err := c.listOwn(ctx)
 	if err != nil {
@@ -87,11 +107,12 @@ func (c *Chain) flaps(ctx context.Context, name string) (int, error) {
 	var switched time.Time
 	for i := range own {
 		var d duty
-		if json.Unmarshal(own[i].Input, &d) != nil || d.Do != doFailback || d.Link != name || !bytes.Equal(own[i].Output, done) {
+		var p holding
+		if json.Unmarshal(own[i].Input, &d) != nil || d.Do != doFailback || d.Link != name || json.Unmarshal(own[i].State, &p) != nil {
 			continue
 		}
-		if own[i].Updated.After(switched) {
-			last, switched = d, own[i].Updated
+		if p.Switching.After(switched) {
+			last, switched = d, p.Switching
 		}
 	}
 	if switched.IsZero() || c.view.Load().active.clock.now().Sub(switched) > c.policy().MaxHoldDown {
@@ -100,10 +121,10 @@ func (c *Chain) flaps(ctx context.Context, name string) (int, error) {
 	return last.Flaps + 1, nil
 }
 
-// listOwn returns the workflows of the chain itself that have succeeded.
+// listOwn returns the workflows of the chain itself.
 func (c *Chain) listOwn(ctx context.Context) ([]driver.Record, error) {
 	var all []driver.Record
-	req := driver.ListRequest{Kinds: []string{stewardKind}, Statuses: []driver.Status{driver.Succeeded}, Limit: driver.MaxBatch}
+	req := driver.ListRequest{Kinds: []string{stewardKind}, Limit: driver.MaxBatch}
 	for {
 		resp, _, err := onActive(ctx, c, opRead, "list", nil, func(ctx context.Context, v *view) (driver.ListResponse, error) {
 			return v.active.list(ctx, req)

@@ -178,3 +178,36 @@ func deathAt(t *testing.T, step, victim string) {
 	books.balance(t, alive.Chain, workflows)
 	require.Equal(t, workflows, same(t, stores[0], stores[1]))
 }
+
+// A failback counts as a flap, should it not last, although the steward died
+// between the switch and its record.
+func TestFailbackOfADeadStewardIsCounted(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		stores := newStores(2)
+		at := &onStep{step: "switched"}
+		hosts := openHosts(t, stores, at, func(*chain.Config) {})
+		thaw := make(chan struct{})
+		defer close(thaw)
+		dead := make(chan int, 1)
+		at.do = func(host int) {
+			for _, s := range hosts[host].stores {
+				s.freeze()
+			}
+			dead <- host
+			<-thaw
+		}
+		each(hosts, 0, func(f *faulty) { f.fail(driver.Unavailable) })
+		hosts[0].start(t, "w")
+		each(hosts, 0, func(f *faulty) { f.fail(nil) })
+		died := <-dead
+		require.Equal(t, "a", stores[0].epoch(t).Active, "the failback")
+		alive := hosts[1-died]
+		before := len(eventsOf[chain.HoldDown](alive))
+		each([]*bench{alive}, 0, func(f *faulty) { f.fail(driver.Unavailable) })
+		alive.start(t, "over")
+		each([]*bench{alive}, 0, func(f *faulty) { f.fail(nil) })
+		within(t, 5*time.Minute, "the next hold-down", func() bool { return len(eventsOf[chain.HoldDown](alive)) > before })
+		require.Equal(t, 1, eventsOf[chain.HoldDown](alive)[before].Flaps)
+	})
+}
