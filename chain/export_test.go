@@ -37,3 +37,10 @@ func (c *Chain) BeginDuty(do, link string) bool {
 	v := c.view.Load()
 	return c.beginDuty(v, duty{Do: do, Link: link, Epoch: v.epoch.Number})
 }
+
+// Parked returns how many mutations wait for standbys.
+func (c *Chain) Parked() int {
+	c.parked.mu.Lock()
+	defer c.parked.mu.Unlock()
+	return len(c.parked.items)
+}

@@ -37,10 +37,11 @@ type Chain struct {
 	inFlight atomic.Int64 // calls of the application that are not answered
 	wakes    wakes
 	owed     owed
+	parked   parked
 	view     atomic.Pointer[view] // never nil once the chain is open
 	moved    broadcast            // sent after each change of view
 	down     atomic.Bool          // allDown was told
-	making   sync.Map             // tokens of the records that this host is just making
+	making   sync.Map             // tokens of the records that this host is just making; false: to fail over
 	frozen   atomic.Pointer[Frozen]
 	told     atomic.Pointer[Frozen] // the freeze of which it was told that it holds a failover back
 	rises    chan struct{}          // holds one when a link has become fit to serve, or ceased to be

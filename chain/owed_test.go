@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -186,4 +187,27 @@ func TestMinInSync(t *testing.T) {
 			require.LessOrEqual(t, b.stores[0].count("commit")-calls, 1, "nobody is to try again and again")
 		})
 	}
+}
+
+// Mutations that wait for standbys do not pile up when nobody waits for them any
+// more.
+func TestWhatWaitsForStandbysIsBounded(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		config := configOf(newStores(2)...)
+		config.Policy.MinInSync = 1
+		b := open(t, config)
+		b.stores[1].fail(driver.Unavailable)
+		for range 50 {
+			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+			b.StartBatch(ctx, batchOf(256))
+			cancel()
+		}
+		require.LessOrEqual(t, b.Parked(), 2048)
+		done := make(chan driver.Record, 1)
+		b.startAsync(t, "w", done)
+		b.stores[1].fail(nil)
+		<-done
+		require.Zero(t, b.Parked())
+	})
 }
