@@ -141,7 +141,8 @@ func (c *Chain) adopt(e driver.Epoch, at *link) bool {
 		}
 	}
 	if old != nil && old.epoch.Number > 0 {
-		_, own := c.making.Load(e.Token)
+		making, _ := c.making.Load(e.Token)
+		own, _ := making.(bool)
 		for _, l := range c.links {
 			if v.counts(l) && !old.counts(l) {
 				if l == active {
@@ -227,7 +228,7 @@ func switches(e, next driver.Epoch) bool {
 // An attempt whose outcome is not known is repeated. The error is errMoved if
 // the host acts on another record by now.
 func (c *Chain) alter(ctx context.Context, v *view, next driver.Epoch) error {
-	c.making.Store(next.Token, nil)
+	c.making.Store(next.Token, true)
 	defer c.making.Delete(next.Token)
 	for {
 		if c.gate(ctx, v, opAdvance) != nil || c.ctx.Err() != nil {

@@ -70,14 +70,12 @@ func (c *Chain) failover(v *view, i incident) {
 		for other := range unfit {
 			next.InSync = without(next.InSync, other.name)
 		}
-		err := c.takeOver(cur, l, held.At(), next, stale)
-		if err == nil {
-			inFlight := int(c.inFlight.Load())
-			if c.adopt(next, l) {
-				c.tellFailedOver(v, next, i, inFlight)
-				for other, cause := range unfit {
-					c.tellDropped(next, other, cause)
-				}
+		inFlight := int(c.inFlight.Load())
+		made, err := c.makeActive(cur, l, held.At(), next, stale)
+		if made {
+			c.tellFailedOver(v, next, i, inFlight)
+			for other, cause := range unfit {
+				c.tellDropped(next, other, cause)
 			}
 			return
 		}
@@ -93,6 +91,19 @@ func (c *Chain) failover(v *view, i incident) {
 		l.failed(driver.In(err, l.name, "take over"))
 		unfit[l] = err
 	}
+}
+
+// makeActive makes l active by next, and reports whether the chain has come to
+// that. A status check may read next from l, and have this host act on it, before
+// the answer has come, or although that is lost; it is told once, by failover.
+func (c *Chain) makeActive(v *view, l *link, expect driver.EpochVersion, next driver.Epoch, trusting bool) (made bool, err error) {
+	c.making.Store(next.Token, false)
+	defer c.making.Delete(next.Token)
+	if err := c.takeOver(v, l, expect, next, trusting); err != nil {
+		return c.view.Load().epoch.Equal(next), err
+	}
+	c.adopt(next, l)
+	return true, nil
 }
 
 // failoverStep is by how much a failover raises the number, so that it stands

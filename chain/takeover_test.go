@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -49,4 +50,37 @@ func TestTakeOverWhileTheStandbyIsTold(t *testing.T) {
 		synctest.Wait()
 		require.Empty(t, eventsOf[chain.AllDown](b))
 	})
+}
+
+// A status check that reads the new epoch before the answer to the change of it has
+// come does not make the failover of this host one of another.
+func TestFailoverIsToldByWhoeverMadeIt(t *testing.T) {
+	t.Parallel()
+	for name, lost := range map[string]bool{"LateAnswer": false, "LostAnswer": true} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				b := openN(t, 2)
+				b.start(t, "w")
+				var first sync.Once
+				b.stores[1].answers(func(op string) (err error) {
+					if op == "advance" {
+						first.Do(func() {
+							sleep(2 * time.Second)
+							if lost {
+								err = driver.Unknown
+							}
+						})
+					}
+					return err
+				})
+				b.stores[0].fail(driver.Unavailable)
+				require.Equal(t, movedEpoch, b.start(t, "x").Epoch)
+				sleep(5 * time.Second)
+				require.Len(t, eventsOf[chain.FailedOver](b), 1)
+				require.Empty(t, eventsOf[chain.Followed](b))
+				require.Equal(t, "b", b.Status().Epoch.Active)
+			})
+		})
+	}
 }
