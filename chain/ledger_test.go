@@ -9,6 +9,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -20,14 +21,40 @@ import (
 // stores hold in the end.
 type ledger struct {
 	mu      sync.Mutex
-	started map[string]bool        // acknowledged
-	steps   map[string]int         // acknowledged save points
-	holders map[string]func() bool // whether one holds it
+	started map[string]bool    // acknowledged
+	steps   map[string]int     // acknowledged save points
+	holders map[string]*holder // the last one of each
 	faults  []string
 }
 
+// holder is a handler that has begun on a workflow.
+type holder struct {
+	since  time.Time
+	record driver.Record // as it was then
+	over   <-chan struct{}
+	ended  atomic.Bool
+}
+
+func (h *holder) holds() bool {
+	if h == nil || h.ended.Load() {
+		return false
+	}
+	select {
+	case <-h.over:
+		return false
+	default:
+		return true
+	}
+}
+
+func (h *holder) String() string {
+	r := h.record
+	return fmt.Sprintf("since %s attempt %d, revision %d.%d, lease %.4s of %s until %s", h.since.Format("04:05.000000"),
+		r.Attempt, r.Epoch, r.Revision, r.Lease.Token, r.Lease.Owner, r.Due.Format("04:05.000000"))
+}
+
 func newLedger() *ledger {
-	return &ledger{started: map[string]bool{}, steps: map[string]int{}, holders: map[string]func() bool{}}
+	return &ledger{started: map[string]bool{}, steps: map[string]int{}, holders: map[string]*holder{}}
 }
 
 func (l *ledger) fault(format string, args ...any) {
@@ -50,12 +77,12 @@ func (l *ledger) handler(step func(ctx context.Context)) chain.Handler {
 		if done < l.steps[h.ID()] {
 			l.fault("%s: begins at save point %d after %d was acknowledged", h.ID(), done, l.steps[h.ID()])
 		}
-		if holds := l.holders[h.ID()]; holds != nil && holds() {
-			l.fault("%s: held by two handlers", h.ID())
+		own := &holder{since: time.Now(), record: h.Record(), over: ctx.Done()}
+		if other := l.holders[h.ID()]; other.holds() {
+			l.fault("%s: held by two handlers: %s, and %s", h.ID(), other, own)
 		}
-		var ended atomic.Bool
-		defer ended.Store(true)
-		l.holders[h.ID()] = func() bool { return !ended.Load() && ctx.Err() == nil }
+		defer own.ended.Store(true)
+		l.holders[h.ID()] = own
 		l.mu.Unlock()
 		for n := done + 1; n <= ledgerSteps; n++ {
 			step(ctx)
