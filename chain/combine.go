@@ -17,9 +17,42 @@ const inFlight = 2
 // minSweep is the length up to which a queue is not worth looking through.
 const minSweep = 1024
 
+// maxLooked is how many records of a queue are looked at to make one batch, where
+// several are of one workflow.
+const maxLooked = 16 * driver.MaxBatch
+
+// load is what a batch that is being put together has to carry.
+type load struct {
+	records, bytes int
+	looked         int            // records of which only the latest of each workflow goes
+	sizes          map[string]int // of these, by id
+}
+
+// latest counts a record of a workflow of which only the latest one goes.
+func (l *load) latest(r *driver.Record) {
+	if l.sizes == nil {
+		l.sizes = map[string]int{}
+	}
+	held, known := l.sizes[r.ID]
+	if !known {
+		l.records++
+	}
+	if size := driver.EncodedSize(r); size > held {
+		l.bytes += size - held
+		l.sizes[r.ID] = size
+	}
+	l.looked++
+}
+
+// fits reports whether it all goes in one call.
+func (l *load) fits() bool {
+	return l.records <= driver.MaxBatch && l.bytes <= driver.MaxBatchBytes && l.looked <= maxLooked
+}
+
 // weighty is what a combiner puts into batches.
 type weighty interface {
-	weight() (records, bytes int)
+	// weigh adds to what the batch carries.
+	weigh(l *load)
 }
 
 // combiner makes batches of what comes while calls are in flight. When a slot is
@@ -73,13 +106,12 @@ func (c *combiner[T]) work() {
 // take removes the next batch from the queue: at least one unit, and as many as
 // fit into one call.
 func (c *combiner[T]) take() []T {
-	n, records, bytes := 0, 0, 0
+	n, all := 0, load{}
 	for _, unit := range c.queue {
-		r, b := unit.weight()
-		if n > 0 && (records+r > driver.MaxBatch || bytes+b > driver.MaxBatchBytes) {
+		if unit.weigh(&all); n > 0 && !all.fits() {
 			break
 		}
-		n, records, bytes = n+1, records+r, bytes+b
+		n++
 	}
 	batch := make([]T, n)
 	copy(batch, c.queue)

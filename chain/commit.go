@@ -38,7 +38,10 @@ type result struct {
 	err    error
 }
 
-func (it *item) weight() (records, bytes int) { return 1, it.bytes }
+func (it *item) weigh(l *load) {
+	l.records++
+	l.bytes += it.bytes
+}
 
 // take marks it as being sent, unless it is abandoned.
 func (it *item) take() bool {

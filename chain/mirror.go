@@ -17,13 +17,40 @@ import (
 type mergeGroup struct {
 	view    *view // the one in which the active link has taken them
 	records []driver.Record
-	bytes   int
 	taken   time.Time
 	done    chan<- error
 	ended   bool // see backlog
 }
 
-func (g *mergeGroup) weight() (records, bytes int) { return len(g.records), g.bytes }
+func (g *mergeGroup) weigh(l *load) {
+	for i := range g.records {
+		l.latest(&g.records[i])
+	}
+}
+
+// latest returns the records of groups, of each workflow the latest one: a merge
+// leaves nothing of older ones behind.
+func latest(groups []*mergeGroup) []driver.Record {
+	if len(groups) == 1 {
+		return groups[0].records
+	}
+	var records []driver.Record
+	places := map[string]int{}
+	for _, g := range groups {
+		for i := range g.records {
+			r := &g.records[i]
+			at, known := places[r.ID]
+			switch {
+			case !known:
+				places[r.ID] = len(records)
+				records = append(records, *r)
+			case driver.Compare(r, &records[at]) > 0:
+				records[at] = *r
+			}
+		}
+	}
+	return records
+}
 
 // mirror brings records, which the active link of v has taken, to every standby
 // of the in-sync set and returns when all of them hold them. A standby that
@@ -33,13 +60,9 @@ func (c *Chain) mirror(v *view, records []driver.Record) error {
 	if len(records) == 0 || len(v.standbys) == 0 {
 		return nil
 	}
-	bytes := 0
-	for i := range records {
-		bytes += driver.EncodedSize(&records[i])
-	}
 	done, now := make(chan error, len(v.standbys)), time.Now()
 	for _, l := range v.standbys {
-		g := &mergeGroup{view: v, records: records, bytes: bytes, taken: now, done: done}
+		g := &mergeGroup{view: v, records: records, taken: now, done: done}
 		l.backlog.add(g)
 		l.merges.add(g)
 	}
@@ -123,13 +146,7 @@ func settled(v *view, l *link, groups []*mergeGroup) []*mergeGroup {
 
 // mergeOnce makes one attempt. A refusal of any record is one of the standby.
 func (c *Chain) mergeOnce(v *view, l *link, groups []*mergeGroup, began time.Time) error {
-	records := groups[0].records
-	if len(groups) > 1 {
-		records = nil
-		for _, g := range groups {
-			records = append(records, g.records...)
-		}
-	}
+	records := latest(groups)
 	left := c.policy().Mirror - time.Since(began)
 	limit := min(c.policy().Attempt, max(left, time.Millisecond))
 	verdicts, err := attempt(c.ctx, v.ctx, limit, func(ctx context.Context) ([]driver.Verdict, error) {

@@ -84,6 +84,40 @@ func TestAsyncFailoverMissesNothing(t *testing.T) {
 	}
 }
 
+// TestAsyncFailoverKeepsTheLatestSavePoint: of what a workflow has gone through
+// while the standby lagged, that brings up the end, and the worker goes on from it.
+func TestAsyncFailoverKeepsTheLatestSavePoint(t *testing.T) {
+	t.Parallel()
+	b := openAsync(t, nil)
+	b.start(t, "w")
+	saved, failed := make(chan struct{}), make(chan struct{})
+	const steps = 300
+	stop := b.work(t, chain.WorkOptions{}, func(ctx context.Context, h *chain.Handle) ([]byte, error) {
+		for i := range steps {
+			if err := h.Save(ctx, fmt.Sprint("step", i), nil); err != nil {
+				return nil, err
+			}
+		}
+		close(saved)
+		<-failed
+		return nil, h.Save(ctx, "last", nil)
+	})
+	eventually(t, "the standby has the claim", func() bool {
+		r := b.stores[1].held(t, "w")
+		return r != nil && r.Status == driver.Leased
+	})
+	release := b.stores[1].hold("merge")
+	<-saved
+	b.stores[0].fail(driver.Denied)
+	close(failed)
+	eventually(t, "the failover", func() bool { return b.stores[1].epoch(t).Active == "b" })
+	release()
+	r := b.until(t, "w", driver.Succeeded)
+	require.Equal(t, "last", r.Step)
+	require.GreaterOrEqual(t, r.Revision, uint64(2+steps+2))
+	require.NoError(t, stop())
+}
+
 // TestAsyncFullOutboxWaits: with as many records on their way as the outbox
 // holds, calls wait as in sync mode.
 func TestAsyncFullOutboxWaits(t *testing.T) {

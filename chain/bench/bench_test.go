@@ -180,3 +180,46 @@ func BenchmarkTwo(b *testing.B) {
 		})
 	}
 }
+
+// saves saves steps of open workflows that c has handed out to handlers.
+func saves(b *testing.B, c *chain.Chain, open int) func() error {
+	b.Helper()
+	ctx, stop := context.WithCancel(b.Context())
+	handles, done, ended := make(chan *chain.Handle, open), make(chan struct{}), make(chan error, 1)
+	go func() {
+		ended <- c.Work(ctx, "saves", func(_ context.Context, h *chain.Handle) ([]byte, error) {
+			handles <- h
+			<-done
+			return nil, nil
+		}, chain.WorkOptions{Concurrency: open})
+	}()
+	b.Cleanup(func() {
+		stop()
+		close(done)
+		require.NoError(b, <-ended)
+	})
+	for range open {
+		_, err := c.Start(b.Context(), chain.Workflow{ID: driver.NewToken().String(), Kind: "saves", Input: input})
+		require.NoError(b, err)
+	}
+	require.Eventually(b, func() bool { return len(handles) == open }, time.Minute, time.Millisecond)
+	state := make([]byte, 100)
+	return func() error {
+		h := <-handles
+		defer func() { handles <- h }()
+		return h.Save(b.Context(), "step", state)
+	}
+}
+
+// BenchmarkSaves compares chains as BenchmarkTwo does, in saving steps of 256 open
+// workflows over and over.
+func BenchmarkSaves(b *testing.B) {
+	const callers = 256
+	redis, _ := redisLink(b)
+	events := eventStoreLink(b)
+	turns(b, callers, 20_000,
+		way{"redis", "", saves(b, open(b, chain.Policy{}, redis), callers)},
+		way{"eventstore", "redis", saves(b, open(b, chain.Policy{}, events), callers)},
+		way{"sync", "eventstore", saves(b, open(b, chain.Policy{}, redis, events), callers)},
+		way{"async", "redis", saves(b, open(b, chain.Policy{MirrorMode: chain.MirrorAsync}, redis, events), callers)})
+}
