@@ -4,6 +4,7 @@ package chain
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/understudy-dev/understudy/driver"
@@ -16,6 +17,9 @@ type Forecast struct {
 	// Target is the link that would take over. Empty: none can, and calls would wait
 	// to their deadlines until Active serves again.
 	Target string `json:"target"`
+	// Stale is whether Target misses something that was acknowledged, and serves all
+	// the same as Policy.StaleStandby says.
+	Stale bool `json:"stale"`
 	// Within is the longest that calls would wait for the failover to begin: the
 	// budget of an incident.
 	Within driver.Duration `json:"within"`
@@ -71,6 +75,12 @@ func (c *Chain) DryRun(ctx context.Context) Forecast {
 			}
 		}
 		f.Links = append(f.Links, candidate)
+	}
+	if f.Target == "" {
+		if l, _ := c.stale(ctx, v); l != nil {
+			i := slices.IndexFunc(f.Links, func(one Candidate) bool { return one.Name == l.name })
+			f.Target, f.Stale, f.Links[i].Fit, inStep = l.name, true, true, 0
+		}
 	}
 	f.Protected = inStep > 0
 	f.Waits = f.Target != "" && inStep < p.MinInSync

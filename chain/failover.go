@@ -58,7 +58,7 @@ func (c *Chain) failover(v *view, i incident) {
 		}
 		stale := l == nil
 		if stale && !i.slow { // what is missing there would weigh more than time
-			l, held = c.stale(cur)
+			l, held = c.stale(cur.ctx, cur)
 		}
 		if l == nil || unfit[l] != nil {
 			if !i.slow { // else it serves, and LinkDown has told how

@@ -208,6 +208,37 @@ func TestDryRunForetells(t *testing.T) {
 	})
 }
 
+// A link that has missed something is foretold where policy lets it serve.
+func TestDryRunForetellsAStaleLink(t *testing.T) {
+	t.Parallel()
+	for _, policy := range []chain.StaleStandby{chain.StaleWait, chain.StaleServe} {
+		t.Run(string(policy), func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				config := configOf(newStores(2)...)
+				config.Policy = chain.Policy{StaleStandby: policy, Failback: chain.FailbackOff}
+				b := open(t, config)
+				b.stores[1].fail(driver.Unavailable, "merge")
+				b.start(t, "w")
+				f := b.DryRun(t.Context())
+				require.Contains(t, f.Links[0].Why, "out of step")
+				require.Equal(t, policy == chain.StaleServe, f.Stale)
+				require.Equal(t, policy == chain.StaleServe, f.Links[0].Fit)
+				if policy == chain.StaleWait {
+					require.Empty(t, f.Target)
+					return
+				}
+				require.Equal(t, "b", f.Target)
+				require.False(t, f.Protected)
+				b.stores[1].fail(nil)
+				b.stores[0].fail(driver.Unavailable)
+				b.start(t, "x")
+				require.Equal(t, f.Target, b.Status().Epoch.Active)
+			})
+		})
+	}
+}
+
 func TestFreezeHoldsAFailoverBack(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
