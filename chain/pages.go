@@ -38,12 +38,11 @@ func (w *crew) wait() error { return w.group.Wait() }
 // pages goes through a list from the save point on, a few pages at once, and
 // makes save points of its own between blocks of pages.
 func (r *resync) pages(ctx context.Context, list func(context.Context, string) (driver.ListResponse, error), work func(context.Context, []driver.Record) error) error {
-	for {
+	for again := 0; ; {
 		next, done, err := r.block(ctx, list, work)
-		class := driver.ClassOf(err)
-		if err != nil && r.point.List != "" && (class == driver.Invalid || class == driver.CursorLost) && ctx.Err() == nil {
-			// The cursor is of another connection, or of before a restart.
+		if err == errCursor && r.point.List != "" && again < targetTries && ctx.Err() == nil { //nolint:errorlint // it is never wrapped
 			r.point.List, r.point.Done = "", 0
+			again++
 			continue
 		}
 		if err != nil {
@@ -59,16 +58,23 @@ func (r *resync) pages(ctx context.Context, list func(context.Context, string) (
 	}
 }
 
+// errCursor says that a cursor is of another connection, or of before a restart.
+var errCursor error = &driver.Error{Class: driver.CursorLost, Op: "list", Detail: "the list does not go on from its cursor"}
+
 // block goes through some pages and waits for all of them, so that everything
-// before the cursor it returns is done.
+// before the cursor it returns is done. The error is errCursor if the list does not
+// go on from next, which is not its beginning.
 func (r *resync) block(ctx context.Context, list func(context.Context, string) (driver.ListResponse, error), work func(context.Context, []driver.Record) error) (next string, done int64, err error) {
 	pages := newCrew(ctx)
 	next = r.point.List
 	for range pagesPerBlock {
 		page, err := list(pages.ctx, next)
 		if err != nil {
+			class := driver.ClassOf(err)
 			if failed := pages.wait(); failed != nil {
 				err = failed
+			} else if next != "" && (class == driver.Invalid || class == driver.CursorLost) {
+				err = errCursor
 			}
 			return "", 0, err
 		}

@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -136,5 +137,53 @@ func TestResyncThatIsFoundIncompleteBeginsAnew(t *testing.T) {
 			steps = append(steps, e.Step)
 		}
 		require.Equal(t, []string{"compare", "compare"}, steps)
+	})
+}
+
+// mergeRefuser finds that all records are invalid but those of the first merges.
+type mergeRefuser struct {
+	driver.Store
+	mu   sync.Mutex
+	left int // merges
+	good map[string]bool
+}
+
+func (m *mergeRefuser) Merge(ctx context.Context, req driver.MergeRequest) (driver.MergeResponse, error) {
+	m.mu.Lock()
+	id := req.Records[0].ID
+	if m.left > 0 {
+		m.left--
+		m.good[id] = true
+	}
+	good := m.good[id]
+	m.mu.Unlock()
+	if good {
+		return m.Store.Merge(ctx, req)
+	}
+	verdicts := make([]driver.Verdict, len(req.Records))
+	for i := range verdicts {
+		verdicts[i].Err = driver.Invalid
+	}
+	return driver.MergeResponse{Verdicts: verdicts}, nil
+}
+
+// A record that the link refuses ends a resync, however far that has come; it is
+// no reason to go through the list from its beginning.
+func TestResyncOfARecordThatIsRefused(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		stores := newStores(2)
+		stores[1].Store = &mergeRefuser{Store: stores[1].Store, left: 32, good: map[string]bool{}} // the first block of pages
+		config := configOf(stores...)
+		config.Policy.ResyncRate = 10_000
+		b := open(t, config)
+		b.stores[1].fail(driver.Unavailable)
+		for _, s := range b.StartBatch(t.Context(), batchOf(36*driver.MaxBatch)) {
+			require.NoError(t, s.Err)
+		}
+		b.stores[1].fail(nil)
+		within(t, time.Minute, "the resync fails", func() bool { return len(eventsOf[chain.ResyncFailed](b)) > 0 })
+		require.ErrorContains(t, eventsOf[chain.ResyncFailed](b)[0].Cause, "invalid")
+		require.Len(t, eventsOf[chain.ResyncStarted](b), 1)
 	})
 }
