@@ -4,6 +4,7 @@ package chain_test
 
 import (
 	"context"
+	"fmt"
 	"math"
 	"sync/atomic"
 	"testing"
@@ -22,7 +23,8 @@ import (
 // nevertheless.
 func TestShortLeaseOfASlowStore(t *testing.T) {
 	t.Parallel()
-	for name, beats := range map[string]time.Duration{"Claimed": 0, "Extended": 2500 * time.Millisecond, "OftenExtended": 20 * time.Second} {
+	for name, beats := range map[string]time.Duration{"Claimed": 0, "Extended": 2500 * time.Millisecond, "OftenExtended": 20 * time.Second,
+		"ExtendedByEffects": 20 * time.Second} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
@@ -34,8 +36,11 @@ func TestShortLeaseOfASlowStore(t *testing.T) {
 				sleep(time.Minute) // what was known of the clock is old
 				var begun, stopped, taken atomic.Int64
 				stop := b.work(t, chain.WorkOptions{Lease: 3 * time.Second, Heartbeat: 500 * time.Millisecond},
-					func(ctx context.Context, _ *chain.Handle) ([]byte, error) {
+					func(ctx context.Context, h *chain.Handle) ([]byte, error) {
 						begun.Store(time.Now().UnixNano())
+						for n := 0; name == "ExtendedByEffects" && ctx.Err() == nil; n++ {
+							_, _ = h.Once(ctx, fmt.Sprint(n), func(context.Context, string) ([]byte, error) { return nil, nil }, nil) // it fails in the end
+						}
 						<-ctx.Done()
 						stopped.Store(time.Now().UnixNano())
 						return nil, ctx.Err()

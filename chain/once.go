@@ -145,7 +145,7 @@ func (h *Handle) note(ctx context.Context, e loggedEffect) error {
 		if r, err = log.with(r, e); err != nil {
 			return driver.Transition{}, err
 		}
-		return driver.Extend(s, r, s.Now.Add(h.lease))
+		return driver.Extend(s, r, h.leaseFrom(s))
 	})
 }
 
