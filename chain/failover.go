@@ -26,7 +26,9 @@ func (c *Chain) switchOver() <-chan struct{} {
 // v is over, or the host is frozen.
 func (c *Chain) startFailover(v *view, i incident) {
 	if c.isFrozen() {
-		c.heldBack(v, i)
+		if !i.slow { // else callers are served
+			c.heldBack(v, i)
+		}
 		return
 	}
 	c.mu.Lock()

@@ -148,10 +148,11 @@ func (c *Chain) awaitDriver(l *link, config Link, err error) {
 // introduce tries until the driver of l has said what it is, or the chain is
 // closed. A driver that hangs is waited for: another call would hang as well.
 func (c *Chain) introduce(l *link, config Link, s *late) {
-	for n := 0; ; n++ {
-		if pause(c.ctx, c.ctx, c.policy().pause(n)); c.ctx.Err() != nil {
+	for n, wait := 1, c.policy().pause(0); ; n++ {
+		if pause(c.ctx, c.ctx, wait); c.ctx.Err() != nil {
 			return
 		}
+		wait = c.policy().pause(n)
 		var err error
 		done := make(chan struct{})
 		go func() {
@@ -165,9 +166,13 @@ func (c *Chain) introduce(l *link, config Link, s *late) {
 				c.log.Info("the driver has been started: its link can be used", zap.String("link", l.name),
 					zap.String("driver", l.about().Driver), zap.String("version", l.about().Version))
 				return
-			case c.ctx.Err() == nil && s.failed(err) && !mayPass(err):
+			case c.ctx.Err() != nil:
+			case s.failed(err) && !mayPass(err):
 				c.log.Error("a link cannot be used: correct its configuration or its installation; it is tried again",
 					zap.String("link", l.name), zap.Error(err))
+			}
+			if !mayPass(err) {
+				wait = jitter(openTime) // nobody corrects that within a second
 			}
 		case <-c.ctx.Done():
 			select { // it may be about to close what it has opened
