@@ -40,9 +40,25 @@ func TestSuiteCatchesBrokenDrivers(t *testing.T) {
 	})
 }
 
+// catchTries is how often a mutant may get through: some are caught only where
+// calls meet, or end, at the right moment, which on a busy machine they may not.
+const catchTries = 3
+
 // catch returns the first case of the mutant's area that fails on it, and fails t
 // if there is none.
 func catch(t *testing.T, m mutant) string {
+	t.Helper()
+	for range catchTries {
+		if name := caughtBy(t, m); name != "" {
+			return name
+		}
+	}
+	require.Fail(t, "not caught", "the driver that %s passes the area %s", m.name, m.area)
+	return ""
+}
+
+// caughtBy returns the first case of the mutant's area that fails on it, or "".
+func caughtBy(t *testing.T, m mutant) string {
 	t.Helper()
 	product := &models{frozen: true}
 	wrap := unchanged
@@ -72,6 +88,5 @@ func catch(t *testing.T, m mutant) string {
 		}
 	}
 	require.NotZero(t, cases, "there is no area %s", m.area)
-	require.Fail(t, "not caught", "the driver that %s passes the area %s", m.name, m.area)
 	return ""
 }
