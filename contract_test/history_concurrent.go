@@ -43,7 +43,7 @@ type raceCall struct {
 	next driver.Transition // commit
 	who  driver.Token      // claim: its token
 	// may have been sent again, which only a chain does: what it has done may then
-	// be overtaken by the time of the answer.
+	// be overtaken by the time of the answer, and what it has claimed not be given.
 	again bool
 }
 
@@ -242,7 +242,7 @@ func raceStep(s racing, in raceCall, out raceAnswer) []any {
 	switch {
 	case out.unknown, in.again && in.op == OpCommit && out.class != 0 && out.revision > in.next.Record.Revision:
 		return []any{s, after}
-	case out == want:
+	case out == want, in.again && in.op == OpClaim && out == raceAnswer{}:
 		return []any{after}
 	}
 	return nil

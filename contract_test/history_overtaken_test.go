@@ -71,7 +71,16 @@ func TestWhatCallsMayHaveSeenBeforeAFailover(t *testing.T) {
 			r.commit(0, 10, 1, 1, 0, past, wrote(1, 1))
 			r.commit(0, 10, 1, 2, 0, past, wrote(1, 2))
 		}, false, false},
-		"a claim saw nothing due afterwards": {func(r *raced) { overtaken(r); r.add(91, 95, raceCall{op: OpClaim, who: driver.Token{7}}, raceAnswer{}) }, false, false},
+		"a claim saw nothing due afterwards": {func(r *raced) {
+			overtaken(r)
+			r.add(91, 95, raceCall{op: OpClaim, who: driver.Token{7}}, raceAnswer{})
+			r.add(96, 97, get, saw(0, 2, 2))
+		}, false, false},
+		"a claim was done, and not given when it was sent again": {func(r *raced) {
+			r.commit(0, 10, 1, 1, 0, past, wrote(1, 1))
+			r.add(20, 90, raceCall{op: OpClaim, who: driver.Token{2}}, raceAnswer{})
+			r.commit(30, 80, 3, 3, 2, past, wrote(3, 3))
+		}, true, true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
