@@ -38,13 +38,19 @@ type Handle struct {
 const leaseMargin = 8
 
 // newHandle returns a handle on a record whose lease began at since or later. No
-// clock of a store is needed for that.
+// clock of a store is needed for that. When the lease is over already, it is lost
+// before newHandle returns.
 func (c *Chain) newHandle(r driver.Record, since time.Time, lease time.Duration, lose context.CancelCauseFunc) *Handle {
 	h := &Handle{c: c, lease: lease, turn: make(chan struct{}, 1), record: r, extended: since, lose: lose}
-	h.expiry = time.AfterFunc(time.Until(h.end()), func() {
+	expire := func() {
 		lose(&driver.Error{Class: driver.LeaseLost, Store: c.config.Name, IDs: []string{r.ID},
 			Detail: fmt.Sprintf("no heartbeat arrived for most of the lease of %s", lease)})
-	})
+	}
+	left := time.Until(h.end())
+	if left <= 0 {
+		expire()
+	}
+	h.expiry = time.AfterFunc(left, expire)
 	return h
 }
 

@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -114,4 +115,35 @@ func TestFailedAttemptsAreLogged(t *testing.T) {
 			require.Equal(t, i == 2, fields["permanent"])
 		}
 	})
+}
+
+// A claim waits for a standby longer than its lease: no handler begins on it, and
+// the workflow is claimed again.
+func TestNoHandlerBeginsAfterItsLease(t *testing.T) {
+	t.Parallel()
+	for range 20 { // a context that is about to be done may not be so yet
+		synctest.Test(t, func(t *testing.T) {
+			config := configOf(newStores(2)...)
+			config.Policy.MinInSync = 1
+			b := open(t, config)
+			b.start(t, "w")
+			b.stores[1].fail(driver.Unavailable)
+			var mu sync.Mutex
+			var attempts []int
+			stop := b.work(t, chain.WorkOptions{Lease: 20 * time.Second}, func(_ context.Context, h *chain.Handle) ([]byte, error) {
+				mu.Lock()
+				defer mu.Unlock()
+				attempts = append(attempts, h.Attempt())
+				return nil, nil
+			})
+			eventually(t, "the claim", func() bool { return b.stores[0].held(t, "w").Status == driver.Leased })
+			sleep(time.Minute)
+			b.stores[1].fail(nil)
+			b.inStep(t, 0, "b")
+			within(t, time.Minute, "the end", func() bool { return b.stores[0].held(t, "w").Status == driver.Succeeded })
+			require.NoError(t, stop())
+			require.Equal(t, []int{2}, attempts)
+			require.Len(t, b.logs.FilterMessage("lease lost").FilterField(zap.String("id", "w")).All(), 1)
+		})
+	}
 }

@@ -24,6 +24,10 @@ func (p *pool) run(work context.Context, r driver.Record, since time.Time) {
 	defer lose(nil)
 	h := p.c.newHandle(r, since, p.options.Lease, lose)
 	defer h.expiry.Stop()
+	if lease.Err() != nil { // the claim took so long that others may have the workflow
+		p.lost(lease, h)
+		return
+	}
 	beating := make(chan struct{})
 	beat, stopBeat := context.WithCancel(lease)
 	go func() {
@@ -47,7 +51,7 @@ func (p *pool) run(work context.Context, r driver.Record, since time.Time) {
 	switch {
 	case h.gone():
 	case lease.Err() != nil:
-		p.log.Warn("lease lost", zap.String("id", r.ID), zap.String("step", h.Step()), zap.NamedError("cause", context.Cause(lease)))
+		p.lost(lease, h)
 	case err == nil:
 		p.succeed(lease, h, output)
 	case ctx.Err() != nil && !isPermanent(err):
@@ -55,6 +59,10 @@ func (p *pool) run(work context.Context, r driver.Record, since time.Time) {
 	default:
 		p.fail(lease, h, err)
 	}
+}
+
+func (p *pool) lost(lease context.Context, h *Handle) {
+	p.log.Warn("lease lost", zap.String("id", h.ID()), zap.String("step", h.Step()), zap.NamedError("cause", context.Cause(lease)))
 }
 
 // call runs the handler and turns a panic into an error.
