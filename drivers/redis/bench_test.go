@@ -75,7 +75,7 @@ func perSecond(d time.Duration, batches int) float64 {
 // bare has the commands of a commit of new workflows and no decision.
 var bare = rueidis.NewLuaScript(`#!lua
 redis.call('TIME')
-redis.call('HMGET', KEYS[1], 'i', 'q', 'r', 'a', 'e', 'n', 'f')
+redis.call('HMGET', KEYS[1], 'i', 'q', 'r', 'a', 'e', 'n', 'f', 'v')
 redis.call('INFO', 'replication')
 redis.call('ZRANGEBYSCORE', KEYS[4], '-inf', 1, 'LIMIT', 0, 80)
 local ids, pairs_of, added = {}, {}, {}

@@ -227,6 +227,13 @@ func (s *Store) refusal(code string, a answer, g guard) error {
 		return &driver.Error{Class: driver.Lost, Detail: fmt.Sprintf("partition %d has gone back", a.mark.Partition)}
 	case "cursor":
 		return &driver.Error{Class: driver.CursorLost, Detail: "the feed no longer reaches back to the cursor: begin anew with a list"}
+	case "layout":
+		held, err := first(a.rest).AsInt64()
+		if err != nil {
+			return misread("layout: %w", err)
+		}
+		return &driver.Error{Class: driver.Unavailable, Detail: fmt.Sprintf(
+			"the data of the chain have layout %d, which another version of this driver has written: use that version, or empty the database so that they are brought anew", held)}
 	case "shards":
 		held, err := first(a.rest).AsInt64()
 		if err != nil {

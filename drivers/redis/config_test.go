@@ -226,6 +226,26 @@ func TestMoreShardsThanInUseAreRefused(t *testing.T) {
 	require.Equal(t, "0", server.Do(t, "EXISTS", "{us:chain:1}:m", "{us:chain:5}:m", "{us:chain:15}:m"))
 }
 
+// Data that another version of the driver has laid out otherwise are left alone.
+func TestAnotherLayoutIsRefused(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t, redistest.Options{})
+	s := open(t, "chain", server.Config(t, nil))
+	commit(t, s, nil, "a")
+	for _, forge := range [][]string{{"HSET", "{us:chain:0}:m", "v", "2"}, {"HDEL", "{us:chain:0}:m", "v"}} {
+		server.Do(t, forge...)
+		before := server.Do(t, "HGETALL", "{us:chain:0}:m")
+		_, err := tryCommit(t, s, nil, "b")
+		require.ErrorIs(t, err, driver.Unavailable)
+		require.ErrorContains(t, err, "another version of this driver")
+		_, err = s.Get(t.Context(), driver.GetRequest{IDs: []string{"a"}})
+		require.ErrorContains(t, err, "another version of this driver")
+		_, err = s.Epoch(t.Context(), driver.EpochRequest{})
+		require.ErrorContains(t, err, "another version of this driver")
+		require.Equal(t, before, server.Do(t, "HGETALL", "{us:chain:0}:m"))
+	}
+}
+
 func TestAddressesOfTheWrongKind(t *testing.T) {
 	t.Parallel()
 	watched := redistest.StartWatched(t, redistest.Options{})

@@ -5,6 +5,10 @@ local META, RECORDS, INDEX, LEASED, EXPIRY, FEED = KEYS[1], KEYS[2], KEYS[3], KE
 local call, sub, byte, char = redis.call, string.sub, string.byte, string.char
 local ZERO8 = string.rep('\0', 8)
 
+-- The layout of the keys and of what they hold. Whoever changes it gives it the next
+-- number, so that no version of the driver misreads the data of another one.
+local LAYOUT = 1
+
 -- Byte positions in an encoded record, from 1.
 -- status 2 | revision 3-10 | epoch 11-18 | token 19-34 | due 35-42 | lease 43-58
 -- attempt 59-62 | created 63-70 | updated 71-78 | expires 79-86 | variable part 87-
@@ -34,19 +38,20 @@ end
 
 -- state of the shard: i incarnation, q sequence, r replication id of the server
 -- that wrote last, a former incarnations, e epoch, n number of shards, f what the
--- feed has forgotten.
-local meta = call('HMGET', META, 'i', 'q', 'r', 'a', 'e', 'n', 'f')
+-- feed has forgotten, v the layout.
+local meta = call('HMGET', META, 'i', 'q', 'r', 'a', 'e', 'n', 'f', 'v')
 local incarnation, sequence, former = meta[1], tonumber(meta[2] or 0), meta[4] or ''
 local epoch, forgotten = meta[5] or '', tonumber(meta[7] or 0)
 local candidate, check, seen, shards, wanted = struct.unpack('<c8BBHc8', ARGV[1])
+local layout = incarnation and tonumber(meta[8] or 0) or LAYOUT
 do
   -- The replication id is new whenever the server was restarted or promoted, so
   -- that its data may have gone back: a new branch of history begins.
   local replication = string.match(call('INFO', 'replication'), 'master_replid:(%x+)')
   if not incarnation then
     incarnation, meta[6] = candidate, shards
-    call('HSET', META, 'i', candidate, 'q', 0, 'r', replication, 'n', shards)
-  elseif meta[3] ~= replication then
+    call('HSET', META, 'i', candidate, 'q', 0, 'r', replication, 'n', shards, 'v', LAYOUT)
+  elseif meta[3] ~= replication and layout == LAYOUT then
     former = sub(incarnation .. struct.pack('<I8', sequence) .. former, 1, 256)
     incarnation = candidate
     call('HSET', META, 'i', candidate, 'r', replication, 'a', former)
@@ -71,6 +76,7 @@ end
 -- refused gives the answer that the guard demands, or nil. check: 0 nothing, 1
 -- the exact epoch and serving, 2 the epoch or a later one.
 local function refused()
+  if layout ~= LAYOUT then return answer('layout', layout) end
   if tonumber(meta[6]) ~= shards then return answer('shards', tonumber(meta[6])) end
   if seen == 1 then
     local inc, at = struct.unpack('<c8I8', ARGV[1], 21)
