@@ -58,6 +58,20 @@ func attempt[R any](wait, run context.Context, limit time.Duration, call func(co
 	}
 }
 
+// attemptOn is attempt on l for whoever waits as long as the chain is open. Where
+// the store is known to return when its context is done, nobody has to watch over
+// the call, and it costs no change of goroutines.
+func attemptOn[R any](run context.Context, c *Chain, l *link, limit time.Duration, call func(context.Context) (R, error), outcome func(error)) (R, error) {
+	if !l.prompt {
+		return attempt(c.ctx, run, limit, call, outcome)
+	}
+	ctx, cancel := context.WithTimeout(run, limit)
+	defer cancel()
+	resp, err := call(ctx)
+	outcome(err)
+	return resp, err
+}
+
 // gate waits until an attempt on the active link of v may start: not before it is
 // known to hold the record of v, and no mutation of the application during a
 // handover; see pace for the rest. It returns early when v is over. The error is
@@ -128,7 +142,12 @@ func pause(a, b context.Context, d time.Duration) {
 func try[R any](ctx context.Context, c *Chain, v *view, op operation, call func(context.Context) (R, error)) (resp R, repeat bool, err error) {
 	_, limit := v.active.health.gate(c.policy(), op)
 	started := time.Now()
-	resp, err = attempt(ctx, v.ctx, limit, call, func(err error) { c.observe(v, op, started, err) })
+	outcome := func(err error) { c.observe(v, op, started, err) }
+	if ctx == c.ctx {
+		resp, err = attemptOn(v.ctx, c, v.active, limit, call, outcome)
+	} else {
+		resp, err = attempt(ctx, v.ctx, limit, call, outcome)
+	}
 	switch {
 	case err == nil:
 		return resp, false, nil

@@ -86,7 +86,7 @@ type start struct {
 	to   *Started
 	view *view // from before item was made
 	item *item
-	was  Record // what is stored, when the workflow has been started before
+	was  *Record // what is stored, when the workflow has been started before
 }
 
 // prepare makes the transition. It returns false if there is none to send, and
@@ -125,7 +125,7 @@ func (s *start) settle(ctx context.Context) bool {
 	case err == nil:
 		s.to.Record = r.Clone()
 	case driver.ClassOf(err) == driver.Exists && stored != nil && stored.Kind == s.w.Kind && bytes.Equal(stored.Input, s.w.Input):
-		s.was = *stored
+		s.was = stored
 		return false
 	default:
 		s.to.Err = shownIn(err)
@@ -137,9 +137,9 @@ func (s *start) settle(ctx context.Context) bool {
 // it may have died before that; over a failover it begins anew.
 func (s *start) repeat(ctx context.Context) {
 	for {
-		switch err := s.c.ensureMirrored(ctx, s.view, s.was); {
+		switch err := s.c.ensureMirrored(ctx, s.view, *s.was); {
 		case err == nil:
-			s.to.Record = shown(s.was)
+			s.to.Record = shown(*s.was)
 			return
 		case err != errMoved: //nolint:errorlint // it is never wrapped
 			s.to.Err = driver.In(err, s.c.config.Name, string(driver.VerbStart), s.w.ID)

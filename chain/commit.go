@@ -34,7 +34,7 @@ type item struct {
 const afterlife = time.Minute
 
 type result struct {
-	record driver.Record
+	record *driver.Record // nil with an error
 	err    error
 }
 
@@ -136,7 +136,10 @@ func (c *Chain) await(ctx context.Context, verb driver.Verb, it *item) (r driver
 	id := it.t.Record.ID
 	select {
 	case r := <-it.done:
-		return r.record, driver.In(r.err, c.config.Name, string(verb), id)
+		if r.err != nil {
+			return driver.Record{}, driver.In(r.err, c.config.Name, string(verb), id)
+		}
+		return *r.record, nil
 	case <-ctx.Done():
 	case <-c.ctx.Done():
 	}
@@ -246,14 +249,14 @@ func refusal(verdicts []driver.Verdict) error {
 // applied is an item that the active link has taken, with its record as stored.
 type applied struct {
 	*item
-	record driver.Record
+	record *driver.Record
 }
 
 // records returns the records of items, which share memory with them.
 func records(items []applied) []driver.Record {
 	records := make([]driver.Record, len(items))
 	for i := range items {
-		records[i] = items[i].record
+		records[i] = *items[i].record
 	}
 	return records
 }
@@ -267,7 +270,7 @@ func (c *Chain) conclude(v *view, items []*item, transitions []driver.Transition
 			it.refuse(driver.In(err, v.active.name, "commit", it.t.Record.ID))
 			continue
 		}
-		taken = append(taken, applied{it, transitions[i].Record})
+		taken = append(taken, applied{it, &transitions[i].Record})
 	}
 	taken = c.acknowledgeEarly(v, taken)
 	if len(taken) == 0 || len(v.standbys) == 0 {
@@ -301,7 +304,7 @@ func (c *Chain) finish(items []applied, err error) {
 
 // answer acknowledges the item to its caller.
 func (a *applied) answer(c *Chain) {
-	c.remember(&a.record)
-	c.wakeFor(&a.record)
+	c.remember(a.record)
+	c.wakeFor(a.record)
 	a.done <- result{record: a.record}
 }

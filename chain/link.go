@@ -18,6 +18,7 @@ type link struct {
 	name    string
 	store   driver.Store
 	owned   bool                                    // opened by the chain, so closed with it
+	prompt  bool                                    // the store is in a plugin: a call returns when its context is done
 	said    atomic.Pointer[driver.DescribeResponse] // what it is; nil until its driver has said so
 	health  health
 	checks  checks

@@ -149,7 +149,7 @@ func (c *Chain) mergeOnce(v *view, l *link, groups []*mergeGroup, began time.Tim
 	records := latest(groups)
 	left := c.policy().Mirror - time.Since(began)
 	limit := min(c.policy().Attempt, max(left, time.Millisecond))
-	verdicts, err := attempt(c.ctx, v.ctx, limit, func(ctx context.Context) ([]driver.Verdict, error) {
+	verdicts, err := attemptOn(v.ctx, c, l, limit, func(ctx context.Context) ([]driver.Verdict, error) {
 		if err := l.inform(ctx, v); err != nil {
 			return nil, err
 		}

@@ -15,6 +15,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/understudy-dev/understudy/driver"
+	"github.com/understudy-dev/understudy/plugins"
 )
 
 // Chain is an opened chain of links. All methods may be called from any number
@@ -183,6 +184,7 @@ func (c *Chain) openLink(ctx context.Context, l *link, config Link) (driver.Desc
 		}
 		l.store, l.owned = store, true
 	}
+	_, l.prompt = l.store.(*plugins.Store)
 	about, err := c.describe(ctx, l.store)
 	return about, driver.In(err, l.name, "describe")
 }
