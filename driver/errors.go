@@ -82,7 +82,7 @@ type Error struct {
 	Store  string   // on what: the name of the driver or link
 	IDs    []string // of the records concerned, if they are few
 	Epoch  *Epoch   // Fenced, and Conflict of an advance: the epoch the store holds
-	Stored *Record  // Conflict and Exists: the record the store holds
+	Stored *Record  // Conflict and Exists: the record the store holds; Unknown, of a chain: where others have gone on from it
 	Detail string   // what is wrong and what to do about it
 	Cause  error
 }
