@@ -25,7 +25,7 @@ type Config struct {
 	// name. Default: the name of the machine, the process id and a random part.
 	Host string `koanf:"host"`
 	// Retention is how long finished workflows are kept, and so how long their ids
-	// stay taken. Negative: for ever.
+	// stay taken; longer than a link takes to be brought back. Negative: for ever.
 	Retention time.Duration `koanf:"retention" negative:"ok"`
 	// AllowWeaker names the links that may be less protected than the first one. The
 	// chain refuses others, since a failover would weaken the protection unnoticed.
