@@ -49,7 +49,7 @@ func TestLaunchRefuses(t *testing.T) {
 		"PanicsAtOnce": {spec("panic"), driver.Unavailable, []string{"exit status 2", "panic: no such luck"}},
 		"NoHandshake":  {with(short, "hang"), driver.Unavailable, []string{"did not complete its handshake"}},
 		"Greets":       {with(func(s *plugins.Spec) { s.StartTimeout = 5 * time.Second }, "greet"), driver.Unavailable, []string{"did not complete its handshake", `it printed "\x1b[1mwelcome\a to x`, `x…"`}},
-		"NobodyHome":   {with(short, "nobody-home"), driver.Unavailable, []string{"open", "connection to the driver was lost"}},
+		"NobodyHome":   {with(func(s *plugins.Spec) { s.StartTimeout = 3 * time.Second }, "nobody-home"), driver.Unavailable, []string{"open", "connection to the driver was lost"}},
 		"OpenIsStuck":  {with(func(s *plugins.Spec) { s.StartTimeout, s.Config = 3*time.Second, json.RawMessage(`{"slow":true}`) }, "serve"), driver.Unavailable, []string{"open", "deadline"}},
 	} {
 		t.Run(name, func(t *testing.T) {
