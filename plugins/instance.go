@@ -9,6 +9,7 @@ import (
 	"math"
 	"os/exec"
 	"slices"
+	"syscall"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -128,6 +129,13 @@ func (i *instance) connect(ctx context.Context) error {
 	}
 }
 
+// scarce reports whether a process could not be started for something that passes:
+// too many processes or files, too little memory, a binary that is being written.
+func scarce(err error) bool {
+	return slices.ContainsFunc([]error{syscall.EAGAIN, syscall.EMFILE, syscall.ENFILE, syscall.ENOMEM, syscall.ETXTBSY},
+		func(errno error) bool { return errors.Is(err, errno) })
+}
+
 // explain makes the error of a failed start from what is known of the process,
 // which has been killed.
 func (i *instance) explain(err error) error {
@@ -136,6 +144,9 @@ func (i *instance) explain(err error) error {
 	if p.number() == 0 {
 		if errors.Is(err, errStopped) || errors.Is(err, context.Canceled) {
 			return failed("%s was not started: %w", path, err)
+		}
+		if scarce(err) {
+			return failed("%s cannot be executed now: %w", path, err)
 		}
 		return refused("%s cannot be executed: %w", path, err)
 	}

@@ -203,6 +203,19 @@ func TestBinaryOthersCanChange(t *testing.T) {
 	require.ErrorContains(t, err, "cannot be executed")
 }
 
+// A binary that is being replaced cannot be executed for a moment.
+func TestBinaryThatIsBeingWritten(t *testing.T) {
+	t.Parallel()
+	s := spec("serve")
+	s.Path = copySelf(t)
+	file, err := os.OpenFile(s.Path, os.O_WRONLY, 0)
+	require.NoError(t, err)
+	defer file.Close()
+	_, err = plugins.Launch(t.Context(), s)
+	require.ErrorIs(t, err, driver.Unavailable)
+	require.ErrorContains(t, err, "cannot be executed now")
+}
+
 func TestChecksum(t *testing.T) {
 	t.Parallel()
 	data, err := os.ReadFile(self())
