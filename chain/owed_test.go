@@ -129,7 +129,8 @@ func TestAsyncFullOutboxWaits(t *testing.T) {
 	}
 	done := make(chan driver.Record, 1)
 	b.startAsync(t, "w3", done)
-	eventually(t, "the active link has it", func() bool { return b.stores[0].held(t, "w3") != nil })
+	eventually(t, "it waits for the standby too", func() bool { return b.Status().Links[1].Lag.Records == 4 })
+	require.NotNil(t, b.stores[0].held(t, "w3"))
 	require.Empty(t, done)
 	release()
 	<-done
