@@ -24,6 +24,15 @@ func degraded(stores ...*faulty) chain.Config {
 	return config
 }
 
+// usedStores returns two stores that a chain has been kept in.
+func usedStores(t *testing.T) []*faulty {
+	t.Helper()
+	first := openN(t, 2)
+	first.start(t, "w")
+	require.NoError(t, first.Close(t.Context()))
+	return others(first.stores)
+}
+
 var errNoProcess = &driver.Error{Class: driver.Unavailable, Detail: "no process yet"}
 
 // The driver of a standby cannot be started: the chain works without it, and takes
@@ -31,11 +40,7 @@ var errNoProcess = &driver.Error{Class: driver.Unavailable, Detail: "no process 
 func TestOpenWithoutTheDriverOfAStandby(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		first := openN(t, 2)
-		first.start(t, "w")
-		require.NoError(t, first.Close(t.Context()))
-
-		stores := others(first.stores)
+		stores := usedStores(t)
 		stores[1].describes(errNoProcess, nil)
 		_, err := chain.Open(t.Context(), configOf(stores...))
 		require.ErrorIs(t, err, driver.Unavailable, "as before, without start_degraded")
@@ -66,11 +71,7 @@ func TestOpenWithoutTheDriverOfAStandby(t *testing.T) {
 func TestOpenWithoutTheDriverOfTheActiveLink(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		first := openN(t, 2)
-		first.start(t, "w")
-		require.NoError(t, first.Close(t.Context()))
-
-		stores := others(first.stores)
+		stores := usedStores(t)
 		stores[0].describes(errNoProcess, nil)
 		b := open(t, degraded(stores...))
 		require.Equal(t, movedEpoch, b.start(t, "x").Epoch)
@@ -187,11 +188,7 @@ func TestLateDriverThatDoesNotSuit(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
-				stores := newStores(2)
-				first := open(t, configOf(stores...))
-				first.start(t, "w")
-				require.NoError(t, first.Close(t.Context()))
-				stores = others(stores)
+				stores := usedStores(t)
 				late := stores[tc.late]
 				late.describes(errNoProcess, nil)
 				b := open(t, degraded(stores...))

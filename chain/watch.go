@@ -59,11 +59,11 @@ const watchInterval = 10 * time.Second
 // more than the last state must not rely on seeing each. Expiry is no change.
 //
 // Changes may come again, older ones too: those of about the last 10 s after a
-// failover, and all since the cursor after a resumption. What nobody was told had
-// been done, and a failover has overtaken, may come too, before what counts.
-// (Epoch, Revision) of a change tells what is new: what a consumer has seen of a
-// workflow was newer if its pair is not lower. Where a store no longer reaches back to the cursor, all
-// workflows that match come once, as a list.
+// failover, and all since the cursor after a resumption. A change that was never
+// acknowledged, and that a failover has overtaken, may come too, before the one
+// that counts. (Epoch, Revision) of a change tells what is new: what a consumer has
+// seen of a workflow was newer if its pair is not lower. Where a store no longer
+// reaches back to the cursor, all workflows that match come once, as a list.
 //
 // Errors: that of emit as it is; driver.Unavailable that wraps ctx's error or
 // [ErrClosed]; driver.Invalid for a filter or cursor that cannot be one;

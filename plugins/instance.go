@@ -76,7 +76,7 @@ func startInstance(ctx context.Context, spec *Spec, sockets string) (*instance, 
 		err = i.explain(err)
 		i.stop(0)
 		closeAll(cmd.ExtraFiles...)
-		_ = lane.Close()
+		_ = lane.Close() // what went wrong is in err
 		return nil, err
 	}
 	i.lane = wire.NewLane(lane, i.conn)

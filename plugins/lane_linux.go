@@ -32,7 +32,7 @@ func giveLane(cmd *exec.Cmd) (net.Conn, error) {
 	theirs := os.NewFile(uintptr(ends[1]), "lane")
 	ours, err := laneConn(ends[0])
 	if err != nil {
-		_ = theirs.Close()
+		_ = theirs.Close() // what went wrong is in err
 		return nil, err
 	}
 	cmd.ExtraFiles = []*os.File{theirs}
@@ -44,7 +44,7 @@ func giveLane(cmd *exec.Cmd) (net.Conn, error) {
 func laneConn(fd int) (net.Conn, error) {
 	file := os.NewFile(uintptr(fd), "lane")
 	conn, err := net.FileConn(file) // has a file of its own
-	_ = file.Close()
+	_ = file.Close()                // nothing was written to it
 	if err != nil {
 		return nil, fmt.Errorf("use the lane to the plugin: %w", err)
 	}

@@ -5,8 +5,11 @@
 // build transports and for tests; hosts use plugins.Launch, authors of drivers
 // plugins.Serve.
 //
+// Beside gRPC two processes may have a private pair of sockets, a [Lane], on which
+// the calls with records go as plain frames of the same messages.
+//
 // It knows connections only, not how the process at the other end was started,
-// so the far end may as well be on another machine.
+// so the far end of gRPC may as well be on another machine.
 //
 // A store behind the wire behaves as the store itself does, with two
 // differences: the times of the records it returns are cut to whole

@@ -20,7 +20,7 @@ import (
 // store is open, and in addition to serving gRPC.
 func (s *Server) ServeLane(conn net.Conn) error {
 	l := &laneServer{server: s, frames: newFrames(conn), calls: map[uint64]context.CancelFunc{}}
-	ctx, end := context.WithCancel(context.Background())
+	ctx, end := context.WithCancel(context.Background()) // calls live as long as the lane
 	defer end()
 	err := l.frames.send(frameHello, 0, []byte{laneVersion}, nil)
 	if err == nil {
