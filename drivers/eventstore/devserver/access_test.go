@@ -252,16 +252,19 @@ func TestTheClientTrustsTheCertificateAndLogsIn(t *testing.T) {
 		client := connect(t, "esdb://"+user+":changeit@"+server.Addresses()[0]+"?tlsCAFile="+url.QueryEscape(ca))
 		_, err := client.AppendToStream(t.Context(), "s", esdb.AppendToStreamOptions{}, event(uuid.New()))
 		require.NoError(t, err)
-		_, err = client.AppendToStream(t.Context(), "$s", esdb.AppendToStreamOptions{}, event(uuid.New()))
 		if user == "admin" {
+			_, err = client.AppendToStream(t.Context(), "$s", esdb.AppendToStreamOptions{}, event(uuid.New()))
 			require.NoError(t, err)
 		} else {
+			// Of an append that is refused the client does not always say why: the
+			// refusal may overtake the event, and sending it then ends in EOF.
+			_, err = client.DeleteStream(t.Context(), "$s", esdb.DeleteStreamOptions{ExpectedRevision: esdb.Any{}})
 			requireCode(t, esdb.ErrorCodeAccessDenied, err)
 		}
 		require.NoError(t, client.Close())
 	}
 	wrong := connect(t, "esdb://admin:wrong@"+server.Addresses()[0]+"?tlsCAFile="+url.QueryEscape(ca))
-	_, err := wrong.AppendToStream(t.Context(), "s", esdb.AppendToStreamOptions{}, event(uuid.New()))
+	_, err := wrong.DeleteStream(t.Context(), "s", esdb.DeleteStreamOptions{ExpectedRevision: esdb.Any{}})
 	requireCode(t, esdb.ErrorCodeUnauthenticated, err)
 	require.NoError(t, wrong.Close())
 }
