@@ -216,7 +216,7 @@ func changesContext(e *env) {
 	f := c.follow(driver.ChangesRequest{})
 	began := time.Now()
 	f.end()
-	require.Less(e, time.Since(began), promptly, "Changes ends with its context")
+	require.Less(e, time.Since(began), e.promptly(began), "Changes ends with its context")
 	require.ErrorIs(e, f.err, context.Canceled)
 	e.refused(f.err, driver.Unavailable)
 

@@ -64,7 +64,7 @@ func attempt(ctx context.Context, h Harness, c Case, longer int) (failed bool, o
 		}
 	}
 	stop()
-	e.closeAll(closeTime)
+	e.closeAll(e.closeTime())
 	r.runCleanups()
 	failed, output = r.outcome()
 	return failed, output, e.late.Load()

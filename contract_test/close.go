@@ -34,8 +34,8 @@ func closeCases() []Case {
 func (c *conn) close() {
 	c.e.Helper()
 	began := time.Now()
-	require.NoError(c.e, closeStore(c.Store, closeTime), "close")
-	require.Less(c.e, time.Since(began), closeTime+promptly, "Close returns within its context")
+	require.NoError(c.e, closeStore(c.Store, c.e.closeTime()), "close")
+	require.Less(c.e, time.Since(began), c.e.closeTime()+c.e.promptly(began), "Close returns within its context")
 }
 
 func closeEnds(e *env) {
@@ -67,7 +67,7 @@ func closeRepeated(e *env) {
 func closeAtOnce(e *env) {
 	c := e.open()
 	c.start("a")
-	e.all(contenders, func(int) error { return closeStore(c.Store, closeTime) })
+	e.all(contenders, func(int) error { return closeStore(c.Store, e.closeTime()) })
 	c.close()
 }
 
@@ -82,7 +82,7 @@ func closeInFlight(e *env) {
 				}
 				return nil
 			})
-			return closeStore(c.Store, closeTime)
+			return closeStore(c.Store, e.closeTime())
 		}
 		for n := 0; ; n++ {
 			now := time.Now()
@@ -119,7 +119,7 @@ func closeFeeds(e *env) {
 	for _, f := range []*feed{live, stuck} {
 		select {
 		case <-f.over:
-		case <-time.After(closeTime):
+		case <-time.After(e.closeTime()):
 			require.Fail(e, "Changes has not ended with Close")
 		}
 		e.refused(f.err, driver.Unavailable)

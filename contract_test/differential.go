@@ -27,7 +27,7 @@ func Differential(t *testing.T, a, b Harness) {
 	require.NoError(t, b.Validate())
 	e := newEnv(t, a)
 	other := newEnv(t, b)
-	t.Cleanup(func() { e.closeAll(closeTime); other.closeAll(closeTime) })
+	t.Cleanup(func() { e.closeAll(e.closeTime()); other.closeAll(other.closeTime()) })
 	both := pair{newStage(e), newStage(other), a.Advance != nil && b.Advance != nil}
 	p := profile{
 		alike: true, pass: both.moves,
@@ -43,7 +43,7 @@ func Differential(t *testing.T, a, b Harness) {
 func ReplayBoth(t T, a, b Harness, history []Step) {
 	t.Helper()
 	e, other := newEnv(t, a), newEnv(t, b)
-	t.Cleanup(func() { e.closeAll(closeTime); other.closeAll(closeTime) })
+	t.Cleanup(func() { e.closeAll(e.closeTime()); other.closeAll(other.closeTime()) })
 	both := pair{newStage(e), newStage(other), a.Advance != nil && b.Advance != nil}
 	require.NoError(t, both.check(history), "replay of %d steps", len(history))
 }

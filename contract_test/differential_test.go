@@ -37,7 +37,7 @@ func TestDifferentialFindsAndPrintsTheDifference(t *testing.T) {
 	one := modelHarness(true, asItIs)
 	other := modelHarness(true, func(s driver.Store) driver.Store { return losesState{s} })
 	e, o := newEnv(t, one), newEnv(t, other)
-	t.Cleanup(func() { e.closeAll(closeTime); o.closeAll(closeTime) })
+	t.Cleanup(func() { e.closeAll(e.closeTime()); o.closeAll(o.closeTime()) })
 	both := pair{newStage(e), newStage(o), true}
 	history, err := search(e, profile{alike: true, pass: true, reopen: true}, both.check)
 	require.ErrorContains(t, err, "the second driver")

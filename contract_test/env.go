@@ -15,13 +15,14 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/understudy-dev/understudy/driver"
+	"github.com/understudy-dev/understudy/internal/pace"
 )
 
 const (
-	closeTime = 5 * time.Second
+	closeTime = 5 * time.Second // at least
 	pollEvery = 2 * time.Millisecond
-	// promptly is how long after the end of its context a call may return: the
-	// 100 ms of the contract, and time for a busy machine to notice.
+	// promptly is how long after the end of its context a call may return on a machine
+	// that keeps up: the 100 ms of the contract, and some for what else it has to do.
 	promptly = 100*time.Millisecond + 400*time.Millisecond
 )
 
@@ -33,13 +34,20 @@ type env struct {
 	chain string
 	span  time.Duration // long enough for a few calls and short enough to be waited for
 	late  atomic.Bool   // the machine was too slow for span
+	pace  *pace.Watch
 
 	mu     sync.Mutex
 	opened []*conn
 	frozen []func() // thaws
 }
 
-func newEnv(t T, h Harness) *env { return &env{T: t, h: h, chain: newChain(), span: h.span()} }
+// newEnv returns an env for a case, which is ended by closeAll.
+func newEnv(t T, h Harness) *env {
+	return &env{T: t, h: h, chain: newChain(), span: h.span(), pace: pace.Start()}
+}
+
+// closeTime is how long a store has to close.
+func (e *env) closeTime() time.Duration { return max(closeTime, e.h.timeout()/6) }
 
 // newChain returns the name of a chain that nobody has used.
 func newChain() string { return "t" + driver.NewToken().String()[:20] }
@@ -92,7 +100,7 @@ func (e *env) kill(c *conn) {
 	e.opened = slices.DeleteFunc(e.opened, func(o *conn) bool { return o == c })
 	e.mu.Unlock()
 	e.h.Kill(e.T, c.Store)
-	_ = closeStore(c.Store, closeTime) // lets go of what is left in this process
+	_ = closeStore(c.Store, e.closeTime()) // lets go of what is left in this process
 }
 
 // closeAll thaws and closes what the case opened, and gives each store d to do so.
@@ -101,6 +109,7 @@ func (e *env) closeAll(d time.Duration) {
 	conns, thaws := e.opened, e.frozen
 	e.opened, e.frozen = nil, nil
 	e.mu.Unlock()
+	defer e.pace.Stop()
 	for _, thaw := range thaws {
 		thaw()
 	}
@@ -227,8 +236,11 @@ func (e *env) inTime(ctx context.Context) {
 	e.Helper()
 	deadline, ok := ctx.Deadline()
 	require.True(e, ok)
-	require.Less(e, time.Since(deadline), promptly, "the time from the end of the context to the end of the call")
+	require.Less(e, time.Since(deadline), e.promptly(deadline), "the time from the end of the context to the end of the call")
 }
+
+// promptly is how long after a moment what then has to end may go on.
+func (e *env) promptly(since time.Time) time.Duration { return promptly + e.pace.Slack(since) }
 
 // brief is a context for a call that must come back by itself.
 func (e *env) brief(d time.Duration) (context.Context, context.CancelFunc) {

@@ -97,7 +97,7 @@ func describeNotShared(e *env) {
 	second, err := e.h.Open(e.T, e.chain)
 	if err == nil {
 		// Data that end with their process are not the same in another one.
-		defer func() { _ = closeStore(second, closeTime) }()
+		defer func() { _ = closeStore(second, e.closeTime()) }()
 		mine, err := c.Get(e.Context(), driver.GetRequest{IDs: []string{r.ID}})
 		require.NoError(e, err, "get")
 		theirs, err := second.Get(e.Context(), driver.GetRequest{IDs: []string{r.ID}})

@@ -72,8 +72,8 @@ func (f *feed) end() {
 	f.cancel()
 	select {
 	case <-f.over:
-	case <-time.After(closeTime):
-		f.e.Errorf("Changes has not returned %s after its context was done", closeTime)
+	case <-time.After(f.e.closeTime()):
+		f.e.Errorf("Changes has not returned %s after its context was done", f.e.closeTime())
 	}
 }
 

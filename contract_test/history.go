@@ -92,7 +92,7 @@ const (
 func Replay(t T, h Harness, history []Step) {
 	t.Helper()
 	e := newEnv(t, h)
-	t.Cleanup(func() { e.closeAll(closeTime) })
+	t.Cleanup(func() { e.closeAll(e.closeTime()) })
 	s := newStage(e)
 	if err := s.check(history); err != nil {
 		require.NoError(t, err, "replay of %d steps", len(history))

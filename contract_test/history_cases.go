@@ -40,8 +40,8 @@ func historyMatchesTheModel(e *env) {
 		return
 	}
 	note := "it fails also alone on fresh data"
-	alone := newStage(&env{T: e.T, h: e.h, chain: newChain()})
-	defer alone.e.closeAll(closeTime)
+	alone := newStage(newEnv(e.T, e.h))
+	defer alone.e.closeAll(alone.e.closeTime())
 	if again := alone.check(history); again == nil {
 		note = "alone on fresh data it passes: it needs what the histories before have left in the store"
 	}

@@ -23,10 +23,9 @@ import (
 // order of the calls that explains every answer.
 
 const (
-	racers      = 6
-	callsEach   = 60
-	racedIDs    = 3
-	explainTime = 10 * time.Second
+	racers    = 6
+	callsEach = 60
+	racedIDs  = 3
 )
 
 // racing is the state of one record as far as the calls can tell.
@@ -104,7 +103,7 @@ func historyIsLinearizable(e *env) {
 			calls[i].Return = time.Since(begin).Nanoseconds()
 		}
 	}
-	model := raceModel()
+	model, explainTime := raceModel(), max(10*time.Second, e.h.timeout()/6)
 	for id, part := range byRaced(calls) {
 		if e.h.Failovers {
 			part = withoutOvertaken(part)

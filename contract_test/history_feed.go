@@ -23,7 +23,7 @@ func (p *player) feedBegins() (string, error) {
 	if !p.e.h.Has(driver.CapChanges) {
 		return "", nil
 	}
-	ctx, cancel := context.WithTimeout(p.e.Context(), callTime)
+	ctx, cancel := context.WithTimeout(p.e.Context(), p.e.callTime())
 	defer cancel()
 	cursor := ""
 	err := p.stores[0].Changes(ctx, driver.ChangesRequest{}, func(b driver.ChangeBatch) error {
@@ -41,7 +41,7 @@ func (p *player) feedBegins() (string, error) {
 func (p *player) feedEnds(cursor string, ref *reference) error {
 	var told []driver.Change
 	fault := errors.New("nothing has come")
-	ctx, cancel := context.WithTimeout(p.e.Context(), callTime)
+	ctx, cancel := context.WithTimeout(p.e.Context(), p.e.callTime())
 	defer cancel()
 	err := p.stores[historyHosts-1].Changes(ctx, driver.ChangesRequest{Cursor: cursor}, func(b driver.ChangeBatch) error {
 		for _, c := range b.Changes {
@@ -67,7 +67,7 @@ func (p *player) feedEnds(cursor string, ref *reference) error {
 	case errors.Is(err, errFeedRead):
 		return nil
 	case ctx.Err() != nil:
-		return fmt.Errorf("changes: waited %s: %w", callTime, fault)
+		return fmt.Errorf("changes: waited %s: %w", p.e.callTime(), fault)
 	}
 	return err
 }

@@ -44,7 +44,8 @@ type answer struct {
 	epoch    driver.Epoch     // epoch, advance
 }
 
-const callTime = 10 * time.Second
+// callTime is how long one call may take: long enough for a machine that is busy.
+func (e *env) callTime() time.Duration { return max(10*time.Second, e.h.timeout()/6) }
 
 func newPlayer(s *stage) (*player, error) {
 	s.played++
@@ -128,7 +129,7 @@ func (p *player) reopen(h int) error {
 	if !p.e.h.Has(driver.CapShared) {
 		return nil
 	}
-	if err := closeStore(p.stores[h], closeTime); err != nil {
+	if err := closeStore(p.stores[h], p.e.closeTime()); err != nil {
 		return err
 	}
 	p.stores[h] = p.e.open().Store
@@ -137,7 +138,7 @@ func (p *player) reopen(h int) error {
 
 // send makes the call and returns what became of it.
 func (p *player) send(h int, request any) answer {
-	ctx, cancel := context.WithTimeout(p.e.Context(), callTime)
+	ctx, cancel := context.WithTimeout(p.e.Context(), p.e.callTime())
 	defer cancel()
 	store := p.stores[h]
 	var a answer

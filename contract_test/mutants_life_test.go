@@ -18,7 +18,7 @@ func onCommit(f commitFunc) func(driver.Store) driver.Store { return with(broken
 
 // afterwards waits a while that is much too long.
 func afterwards() {
-	timer := time.NewTimer(time.Second)
+	timer := time.NewTimer(2 * time.Second)
 	defer timer.Stop()
 	<-timer.C
 }

@@ -76,11 +76,11 @@ func outageEnds(e *env) {
 		ctx, cancel := e.brief(silence)
 		defer cancel()
 		err := m.call(ctx)
-		late := time.Since(deadlineOf(ctx))
+		late, allowed := time.Since(deadlineOf(ctx)), e.promptly(deadlineOf(ctx))
 		switch class := driver.ClassOf(err); {
 		case err == nil:
 			return fmt.Errorf("%s was answered by a product that does not answer", m.name)
-		case late > promptly:
+		case late > allowed:
 			return fmt.Errorf("%s returned %s after its context was done", m.name, late)
 		case class != driver.Unavailable && class != driver.Unknown:
 			return fmt.Errorf("%s: want unavailable or unknown outcome: %w", m.name, err)
@@ -165,7 +165,7 @@ func outageFeed(e *env) {
 	thaw := e.freeze(c)
 	began := time.Now()
 	f.end()
-	require.Less(e, time.Since(began), promptly, "Changes ends with its context")
+	require.Less(e, time.Since(began), e.promptly(began), "Changes ends with its context")
 	require.Equal(e, driver.Unavailable, driver.ClassOf(f.err), "%v", f.err)
 	thaw()
 	c.serves()
@@ -188,11 +188,13 @@ func outageClose(e *env) {
 	ctx, cancel := context.WithTimeout(e.Context(), silence)
 	defer cancel()
 	_ = c.Close(ctx) // it may not have come to its end
-	require.Less(e, time.Since(deadlineOf(ctx)), promptly, "Close returns within its context")
+	require.Less(e, time.Since(deadlineOf(ctx)), e.promptly(deadlineOf(ctx)), "Close returns within its context")
+	closed := time.Now()
 	select {
 	case err := <-inFlight:
 		e.refused(err, driver.Unavailable)
-	case <-time.After(promptly):
+		require.Less(e, time.Since(closed), e.promptly(closed), "a call in flight ends with Close")
+	case <-time.After(e.closeTime()):
 		require.Fail(e, "a call in flight has not ended with Close")
 	}
 }

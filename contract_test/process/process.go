@@ -30,8 +30,12 @@ type Plugin struct {
 	Logger *zap.Logger
 }
 
-// startTimeout is longer than a host would wait: many cases start processes at once.
-const startTimeout = 20 * time.Second
+// Both are longer than a host would wait: many cases start processes at once, and
+// make thousands of calls.
+const (
+	startTimeout = time.Minute
+	pingTimeout  = 10 * time.Second
+)
 
 // Open is for Harness.Open: each store has a process of its own.
 func (p Plugin) Open(t contracttest.T, chain string) (driver.Store, error) {
@@ -41,7 +45,7 @@ func (p Plugin) Open(t contracttest.T, chain string) (driver.Store, error) {
 // Launch starts a process with a store on the data of the chain. The errors are
 // those of plugins.Launch.
 func (p Plugin) Launch(ctx context.Context, chain string) (driver.Store, error) {
-	spec := plugins.Spec{Path: p.Path, Chain: chain, Link: "contract", Logger: p.Logger, StartTimeout: startTimeout}
+	spec := plugins.Spec{Path: p.Path, Chain: chain, Link: "contract", Logger: p.Logger, StartTimeout: startTimeout, PingTimeout: pingTimeout}
 	if p.Config != nil {
 		spec.Config = p.Config(chain)
 	}
