@@ -148,7 +148,10 @@ func TestPasswordIsReplacedWithoutARestart(t *testing.T) {
 		return nil
 	})
 	require.NoError(t, os.WriteFile(file, []byte("another-password"), 0o600))
-	commit(t, s, nil, "b")
+	redistest.Eventually(t, "the new password is taken", func() error { // an attempt may be under way that has read the old one
+		_, err := tryCommit(t, s, nil, "b")
+		return err
+	})
 	require.NoError(t, os.Remove(file))
 	fresh := open(t, "chain", server.Config(t, map[string]any{"password": nil, "password_file": file}))
 	_, err := fresh.Epoch(t.Context(), driver.EpochRequest{})

@@ -43,6 +43,7 @@ func TestContractStandalone(t *testing.T) {
 func TestContractSentinel(t *testing.T) {
 	t.Parallel()
 	watched := redistest.StartWatched(t, redistest.Options{})
+	downAfter(t, watched, time.Minute)
 	config := watched.Config(t, unhurried(nil))
 	on := installation{
 		config: func(string) json.RawMessage { return config },
@@ -54,7 +55,7 @@ func TestContractSentinel(t *testing.T) {
 
 func TestContractCluster(t *testing.T) {
 	t.Parallel()
-	cluster := redistest.StartCluster(t, redistest.Options{})
+	cluster := redistest.StartCluster(t, patient)
 	config := cluster.Config(t, unhurried(map[string]any{"shards": 4}))
 	on := installation{
 		config: func(string) json.RawMessage { return config },

@@ -70,7 +70,7 @@ func TestFeedThatCannotConnectEndsWithItsContext(t *testing.T) {
 		}
 		return "*5\r\n$2\r\nok\r\n$8\r\n12345678\r\n:1\r\n:1700000000000\r\n*0\r\n"
 	})
-	s := open(t, "chain", plain(t, server.addr, nil))
+	s := open(t, "chain", plain(t, server.addr, brisk))
 	_, err := s.Epoch(t.Context(), driver.EpochRequest{}) // connects
 	require.Error(t, err, "it is no epoch")
 	deaf.Store(true)

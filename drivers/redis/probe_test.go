@@ -118,7 +118,7 @@ func TestServerThatCannotPersist(t *testing.T) {
 	server := redistest.Start(t, redistest.Options{Config: []string{"save 3600 1", "stop-writes-on-bgsave-error yes"}})
 	s := open(t, "chain", server.Config(t, nil))
 	commit(t, s, nil, "a")
-	server.Do(t, "CONFIG", "SET", "rdb-key-save-delay", "1000000") // the child takes a second per key, and so can be killed
+	server.Do(t, "CONFIG", "SET", "rdb-key-save-delay", "10000000") // the child takes ten seconds per key, and so can be killed
 	server.Do(t, "BGSAVE")
 	server.KillChild(t)
 	redistest.Eventually(t, "the snapshot has failed", func() error {

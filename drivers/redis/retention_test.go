@@ -52,6 +52,9 @@ func TestExpiredRecordsLeaveNothingBehind(t *testing.T) {
 	require.NoError(t, err)
 	require.Empty(t, claim.Records)
 	redistest.Eventually(t, "only the state of the shards is left", func() error {
+		if n := server.Do(t, "DBSIZE"); n != "2" {
+			return fmt.Errorf("there are still %s keys", n)
+		}
 		keys := strings.Fields(strings.Trim(server.Do(t, "KEYS", "*"), "[]"))
 		slices.Sort(keys)
 		if !slices.Equal(keys, []string{"{us:chain:0}:m", "{us:chain:1}:m"}) {

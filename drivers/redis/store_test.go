@@ -18,13 +18,18 @@ import (
 	"github.com/understudy-dev/understudy/drivers/redis"
 )
 
-// open opens a store, which is closed at the end of the test.
+// open opens a store, which is closed at the end of the test. Time limits that are
+// not configured are those of a machine that does much else.
 func open(tb testing.TB, chain string, config json.RawMessage) *redis.Store {
 	tb.Helper()
+	var c map[string]any
+	require.NoError(tb, json.Unmarshal(config, &c))
+	config, err := json.Marshal(unhurried(c))
+	require.NoError(tb, err)
 	s, err := redis.Open(tb.Context(), driver.OpenRequest{Chain: chain, Link: "redis", Config: config, Logger: slog.New(slog.DiscardHandler)})
 	require.NoError(tb, err)
 	tb.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(tb.Context()), 10*time.Second)
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(tb.Context()), time.Minute)
 		defer cancel()
 		require.NoError(tb, s.Close(ctx))
 	})
@@ -60,7 +65,7 @@ func commit(tb testing.TB, s driver.Store, seen driver.Marks, ids ...string) dri
 
 func tryCommit(tb testing.TB, s driver.Store, seen driver.Marks, ids ...string) (driver.Marks, error) {
 	tb.Helper()
-	ctx, cancel := context.WithTimeout(tb.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(tb.Context(), 30*time.Second)
 	defer cancel()
 	req := driver.CommitRequest{Guard: driver.Guard{Seen: seen}}
 	for _, id := range ids {

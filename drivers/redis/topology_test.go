@@ -96,8 +96,11 @@ func (l *ledger) settle(t *testing.T, s driver.Store) {
 	held := make(map[string]bool)
 	req := driver.ListRequest{Limit: driver.MaxBatch}
 	for more := true; more; more = req.Cursor != "" {
-		resp, err := s.List(t.Context(), req)
-		require.NoError(t, err)
+		var resp driver.ListResponse
+		redistest.Eventually(t, "the store lists its records", func() (err error) {
+			resp, err = s.List(t.Context(), req)
+			return err
+		})
 		for _, r := range resp.Records {
 			held[r.ID] = true
 		}
@@ -132,6 +135,16 @@ func TestMasterRestart(t *testing.T) {
 // is given up for being slow on a busy machine: a failover that nobody asked for
 // may lose what was acknowledged.
 var patient = redistest.Options{Config: []string{"cluster-node-timeout 20000"}}
+
+// downAfter sets how long a master may be silent until the Sentinels give it up: on
+// a busy machine a while, since a failover that nobody asked for may lose what was
+// acknowledged.
+func downAfter(t *testing.T, watched *redistest.Watched, d time.Duration) {
+	t.Helper()
+	for _, sentinel := range watched.Sentinels {
+		sentinel.Do(t, "SENTINEL", "SET", redistest.MasterName, "down-after-milliseconds", strconv.FormatInt(d.Milliseconds(), 10))
+	}
+}
 
 func TestClusterFailoverUnderLoad(t *testing.T) {
 	t.Parallel()
@@ -176,7 +189,8 @@ func TestClusterSlotMigrationUnderLoad(t *testing.T) {
 func TestSentinelFailoverUnderLoad(t *testing.T) {
 	t.Parallel()
 	watched := redistest.StartWatched(t, redistest.Options{})
-	s := open(t, "chain", watched.Config(t, nil))
+	downAfter(t, watched, time.Minute)
+	s := open(t, "chain", watched.Config(t, brisk))
 	before := probe(t, s).Generation
 	old := watched.Master(t)
 	l, stop := load(t, s, "r")
@@ -184,7 +198,10 @@ func TestSentinelFailoverUnderLoad(t *testing.T) {
 	l.more(t, 100)
 	stop()
 	redistest.Eventually(t, "the replicas have it all", func() error { return old.InStep(t) })
-	watched.Sentinels[0].Do(t, "SENTINEL", "FAILOVER", redistest.MasterName)
+	redistest.Eventually(t, "a Sentinel begins", func() error { // once it finds a replica that is fit
+		_, err := watched.Sentinels[0].TryDo(t, "SENTINEL", "FAILOVER", redistest.MasterName)
+		return err
+	})
 	redistest.Eventually(t, "the store serves through the new master and reports the change", func() error { return hasChanged(t, s, before) })
 	l.settle(t, s)
 	second, stop := load(t, s, "s")
@@ -198,15 +215,14 @@ func TestSentinelFailoverUnderLoad(t *testing.T) {
 func TestSentinelMasterIsKilledUnderLoad(t *testing.T) {
 	t.Parallel()
 	watched := redistest.StartWatched(t, redistest.Options{})
-	for _, sentinel := range watched.Sentinels {
-		sentinel.Do(t, "SENTINEL", "SET", redistest.MasterName, "down-after-milliseconds", "1000")
-	}
-	s := open(t, "chain", watched.Config(t, map[string]any{"durability": "replicas:2"}))
+	downAfter(t, watched, time.Minute) // no failover before the master is killed
+	s := open(t, "chain", watched.Config(t, with(brisk, map[string]any{"durability": "replicas:2"})))
 	l, stop := load(t, s, "r")
 	defer stop()
 	l.more(t, 50)
 	watched.Master(t).Kill(t)
-	after := open(t, "chain", watched.Config(t, nil))
+	downAfter(t, watched, time.Second)
+	after := open(t, "chain", watched.Config(t, brisk))
 	redistest.Eventually(t, "the store serves through the new master", func() error {
 		_, err := tryCommit(t, after, nil, "b-"+strconv.Itoa(int(time.Now().UnixNano())))
 		return err

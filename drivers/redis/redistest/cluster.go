@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/understudy-dev/understudy/internal/freeport"
 )
 
 // Slots is the number of slots of a Cluster.
@@ -34,7 +36,7 @@ func StartCluster(tb testing.TB, o Options) *Cluster {
 		with.Config = append([]string{
 			"cluster-enabled yes",
 			"cluster-node-timeout 5000",
-			"cluster-port " + strconv.Itoa(freePort(tb)),
+			"cluster-port " + strconv.Itoa(freeport.Reserve(tb, 1)),
 			"cluster-replica-validity-factor 0",
 			"cluster-allow-replica-migration no",
 		}, o.Config...)

@@ -7,11 +7,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
-	"net"
 	"os"
 	"os/exec"
-	"strconv"
 	"sync"
 	"syscall"
 	"time"
@@ -104,28 +101,6 @@ func Eventually(t T, what string, condition func() error) {
 			require.NoError(t, err, "waited %s: %s", patience, what)
 		}
 	}
-}
-
-var taken sync.Map // ports given out by this process
-
-// freePort returns a loopback port that nobody listens on, outside of the range
-// that the system uses for outgoing connections.
-func freePort(t T) int {
-	t.Helper()
-	for range 1000 {
-		port := 20000 + rand.N(12000)
-		if _, used := taken.LoadOrStore(port, true); used {
-			continue
-		}
-		var listen net.ListenConfig
-		l, err := listen.Listen(t.Context(), "tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
-		if err == nil {
-			require.NoError(t, l.Close())
-			return port
-		}
-	}
-	require.FailNow(t, "there is no free port")
-	return 0
 }
 
 // KillChild kills the process that saves the data of s.

@@ -13,6 +13,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/understudy-dev/understudy/internal/freeport"
 )
 
 // MasterName is the name under which the Sentinels watch the master.
@@ -72,7 +74,7 @@ func (s *Server) replicasOnline(t T, n int) error {
 
 func startSentinel(tb testing.TB, certs Certificates, plain bool, master *Server) *Sentinel {
 	tb.Helper()
-	s := &Sentinel{Server: Server{Dir: tb.TempDir(), certs: certs, plain: plain, port: freePort(tb)}}
+	s := &Sentinel{Server: Server{Dir: tb.TempDir(), certs: certs, plain: plain, port: freeport.Reserve(tb, 1)}}
 	s.Addr = net.JoinHostPort("127.0.0.1", strconv.Itoa(s.port))
 	writeConfig(tb, s.Dir, append(listening(s.port, certs, plain),
 		"dir "+s.Dir,
@@ -125,7 +127,7 @@ func (w *Watched) Config(t T, changes map[string]any) json.RawMessage {
 	return w.Servers[0].secure(t, c, changes)
 }
 
-// InStep returns nil if all replicas of s have what s has.
+// InStep returns nil if s has replicas and all of them have what s has.
 func (s *Server) InStep(t T) error {
 	t.Helper()
 	info := s.Do(t, "INFO", "replication")
@@ -135,7 +137,8 @@ func (s *Server) InStep(t T) error {
 			offset = v
 		}
 	}
-	if strings.Count(info, "offset="+offset+",") != strings.Count(info, "state=online") {
+	online := strings.Count(info, "state=online")
+	if online == 0 || strings.Count(info, "offset="+offset+",") != online {
 		return fmt.Errorf("replicas are behind: %s", info)
 	}
 	return nil

@@ -19,6 +19,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/understudy-dev/understudy/drivers/redis"
+	"github.com/understudy-dev/understudy/internal/freeport"
 )
 
 // The users of each server and their passwords.
@@ -61,7 +62,7 @@ func Start(tb testing.TB, o Options) *Server {
 // prepare makes a server that is still to be started, and that ends with the test.
 func prepare(tb testing.TB, certs Certificates, o Options) *Server {
 	tb.Helper()
-	s := &Server{Dir: tb.TempDir(), certs: certs, plain: o.PlainText, port: freePort(tb)}
+	s := &Server{Dir: tb.TempDir(), certs: certs, plain: o.PlainText, port: freeport.Reserve(tb, 1)}
 	s.Addr = net.JoinHostPort("127.0.0.1", strconv.Itoa(s.port))
 	lines := append(listening(s.port, certs, o.PlainText),
 		"save \"\"",
