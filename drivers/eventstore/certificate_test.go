@@ -82,10 +82,10 @@ func TestAccessWithAClientCertificate(t *testing.T) {
 	ca := caFile(t, server)
 	certificate, key := authority.client()
 	with := func(certificate, key string) settings {
-		return settings{
+		return patient(settings{
 			"hosts": server.Addresses(), "username": "admin", "password": "changeit",
 			"tls": settings{"ca": ca, "certificate": certificate, "key": key},
-		}
+		})
 	}
 	s := open(t, with(certificate, key)).ready()
 	s.put("a")
@@ -93,7 +93,7 @@ func TestAccessWithAClientCertificate(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, driver.MutualTLS, d.Protection)
 	url := fmt.Sprintf("esdb://admin:changeit@%s?tlsCAFile=%s&userCertFile=%s&userKeyFile=%s", server.Addresses()[0], ca, certificate, key)
-	require.NotNil(t, open(t, settings{"connection_string": url}).ready().get("a"))
+	require.NotNil(t, open(t, patient(settings{"connection_string": url})).ready().get("a"))
 
 	none := with(certificate, key)
 	none["tls"] = settings{"ca": ca}

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"strconv"
 	"testing"
 	"time"
 
@@ -15,6 +16,7 @@ import (
 	"github.com/understudy-dev/understudy/driver"
 	"github.com/understudy-dev/understudy/drivers/eventstore"
 	"github.com/understudy-dev/understudy/drivers/eventstore/devserver"
+	"github.com/understudy-dev/understudy/internal/freeport"
 )
 
 // election is how long the clusters of these tests take to elect a leader.
@@ -22,7 +24,14 @@ const election = 600 * time.Millisecond
 
 func cluster(t testing.TB) *devserver.Server {
 	t.Helper()
-	return start(t, devserver.Options{Nodes: 3, ElectionTime: election, WriteTimeout: 100 * time.Millisecond})
+	return nodes(t, devserver.Options{ElectionTime: election, WriteTimeout: 100 * time.Millisecond})
+}
+
+// nodes runs a cluster whose addresses nobody takes while its nodes are stopped.
+func nodes(t testing.TB, o devserver.Options) *devserver.Server {
+	t.Helper()
+	o.Nodes, o.Listen = 3, net.JoinHostPort("127.0.0.1", strconv.Itoa(freeport.Reserve(t, 3)))
+	return start(t, o)
 }
 
 func leads(t testing.TB, server *devserver.Server) int {
@@ -61,7 +70,7 @@ func inLoad(t *testing.T, s store, failure func()) {
 // goesOn waits until the store serves again, from another node than the one given.
 func goesOn(t *testing.T, server *devserver.Server, s store, not int) {
 	t.Helper()
-	eventually(t, 2*election+back, func() error { return s.try(limit) })
+	eventually(t, patience, func() error { return s.try(limit) })
 	require.NotEqual(t, not, leads(t, server))
 	require.NotEqual(t, server.Addresses()[not], s.probe().Details["node"])
 }
@@ -94,7 +103,9 @@ func TestClusterLeaderFrozen(t *testing.T) {
 	inLoad(t, s, func() {
 		leader := leads(t, server)
 		require.NoError(t, server.FreezeNode(leader))
-		require.Error(t, s.try(limit))
+		if s.try(limit) == nil {
+			require.NotEqual(t, leader, leads(t, server), "it does not answer, so another one does by now")
+		}
 		goesOn(t, server, s, leader)
 		seen = s.probe().Marks
 	})
@@ -129,29 +140,46 @@ func TestClusterOldLeaderThaws(t *testing.T) {
 // is told.
 func TestClusterOldLeaderIsTakenForTheLeader(t *testing.T) {
 	t.Parallel()
-	server := start(t, devserver.Options{Nodes: 3, ElectionTime: 3 * election})
+	for duration := 3 * election; !takenForTheLeader(t, duration); duration *= 3 {
+		t.Logf("the machine was too slow for elections of %s", duration)
+	}
+}
+
+// takenForTheLeader reports whether the old leader was met in time: it takes itself
+// for the leader during half of the election time.
+func takenForTheLeader(t *testing.T, electionTime time.Duration) bool {
+	t.Helper()
+	server := nodes(t, devserver.Options{ElectionTime: electionTime})
 	old := leads(t, server)
 	all := open(t, quick(server.Addresses()...)).ready()
 	all.put("before")
 	require.NoError(t, server.FreezeNode(old))
-	eventually(t, 6*election+back, func() error { return all.try(limit) })
+	eventually(t, patience+electionTime, func() error { return all.try(limit) })
 	all.put("meanwhile")
 	require.NoError(t, server.ThawNode(old))
+	thawed := time.Now()
 	one := open(t, quick(server.Addresses()[old]))
-	eventually(t, back, func() error { return one.try(limit) })
-	require.Nil(t, one.get("meanwhile"), "an old state")
+	eventually(t, patience, func() error { return one.try(limit) })
+	stale, readErr := one.find(t.Context(), "meanwhile")
 	tr := newStart(t, "unanswered", nil)
 	ctx, cancel := context.WithTimeout(t.Context(), limit)
 	defer cancel()
-	require.ErrorIs(t, one.commit(ctx, tr), driver.Unknown)
+	writeErr := one.commit(ctx, tr)
+	if time.Since(thawed) > electionTime/2 {
+		return false
+	}
+	require.NoError(t, readErr)
+	require.Nil(t, stale, "an old state")
+	require.ErrorIs(t, writeErr, driver.Unknown)
 	eventually(t, patience, func() error {
-		if r, err := one.find("meanwhile"); err != nil || r != nil {
+		if r, err := one.find(t.Context(), "meanwhile"); err != nil || r != nil {
 			return err
 		}
 		return errors.New("still an old state")
 	})
-	require.NoError(t, one.commit(t.Context(), tr))
+	require.NoError(t, one.within(patience, func(ctx context.Context) error { return one.commit(ctx, tr) }))
 	require.NotNil(t, all.get("unanswered"))
+	return true
 }
 
 // TestClusterOldLeaderIsNotBelieved: the new leader is lost just when the old one
@@ -159,11 +187,11 @@ func TestClusterOldLeaderIsTakenForTheLeader(t *testing.T) {
 // out of reach, not as lost.
 func TestClusterOldLeaderIsNotBelieved(t *testing.T) {
 	t.Parallel()
-	server := start(t, devserver.Options{Nodes: 3, ElectionTime: 3 * election})
+	server := nodes(t, devserver.Options{ElectionTime: 3 * election})
 	s := open(t, quick(server.Addresses()...)).ready()
 	old := leads(t, server)
 	require.NoError(t, server.FreezeNode(old))
-	eventually(t, 6*election+back, func() error { return s.try(limit) })
+	eventually(t, patience, func() error { return s.try(limit) })
 	s.put("meanwhile")
 	seen := s.probe().Marks
 	require.NoError(t, server.ThawNode(old))
@@ -197,10 +225,10 @@ func TestClusterIsFoundThroughOneFollower(t *testing.T) {
 	follower := server.Addresses()[(leader+1)%3]
 	// A single host that is not asked for the leader says by itself that it is none.
 	for _, discover := range []bool{true, false} {
-		s := open(t, settings{"hosts": []string{follower}, "discover": discover}).ready()
+		s := open(t, patient(settings{"hosts": []string{follower}, "discover": discover})).ready()
 		require.Equal(t, server.Addresses()[leader], s.probe().Details["node"])
 	}
-	s := open(t, settings{"connection_string": "esdb+discover://" + follower + "?tls=false"}).ready()
+	s := open(t, patient(settings{"connection_string": "esdb+discover://" + follower + "?tls=false"})).ready()
 	probe := s.probe()
 	require.Equal(t, server.Addresses()[leader], probe.Details["node"])
 	require.Equal(t, "leader", probe.Role)
@@ -251,7 +279,8 @@ func TestClusterFollowersKilled(t *testing.T) {
 	for name, survives := range map[string]bool{"and come back": true, "and the leader after them": false} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			server := cluster(t)
+			// The leader notices after this time that it is alone; until then it takes writes.
+			server := nodes(t, devserver.Options{ElectionTime: 5 * election, WriteTimeout: 100 * time.Millisecond})
 			leader := leads(t, server)
 			s := open(t, quick(server.Addresses()...)).ready()
 			s.put("before")
@@ -274,7 +303,7 @@ func TestClusterFollowersKilled(t *testing.T) {
 			}
 			require.NoError(t, server.StartNode((leader+1)%3))
 			require.NoError(t, server.StartNode((leader+2)%3))
-			eventually(t, 2*election+back, func() error { return s.try(limit) })
+			eventually(t, patience, func() error { return s.try(limit) })
 			require.NotNil(t, s.get("before"))
 			first := a.unknown[0].Record.ID
 			if survives {
@@ -307,16 +336,17 @@ func TestClusterFollowerNamesADeadLeader(t *testing.T) {
 		began := time.Now()
 		err := s.try(limit)
 		require.ErrorIs(t, err, driver.Unavailable)
-		require.Less(t, time.Since(began), limit+100*time.Millisecond)
+		require.Zero(t, s.late(began, limit))
 	}
 	require.NoError(t, server.SetFaults(devserver.Faults{}))
-	eventually(t, back, func() error { return s.try(back) })
+	eventually(t, patience, func() error { return s.try(back) })
 }
 
 func TestServerThatIsNotReady(t *testing.T) {
 	t.Parallel()
-	server := start(t, devserver.Options{Faults: devserver.Faults{NotReady: 300 * time.Millisecond}})
+	server := start(t, devserver.Options{Faults: devserver.Faults{NotReady: time.Hour}})
 	s := open(t, calm(server.Addresses()...))
-	require.ErrorIs(t, s.try(50*time.Millisecond), driver.Unavailable)
-	eventually(t, 300*time.Millisecond+back, func() error { return s.try(back) })
+	require.ErrorIs(t, s.try(limit), driver.Unavailable)
+	require.NoError(t, server.SetFaults(devserver.Faults{NotReady: 300 * time.Millisecond}))
+	eventually(t, patience, func() error { return s.try(back) })
 }

@@ -51,12 +51,12 @@ func settingsOfGiven() settings {
 	return s
 }
 
-// caseTimeout is how long a case may take; 0 is what the suite thinks right.
+// caseTimeout is how long a case may take.
 func caseTimeout() time.Duration {
 	if given() {
 		return 2 * time.Minute
 	}
-	return 0
+	return time.Minute
 }
 
 // uniqueChain returns a chain that has never been, and removes its stream from the

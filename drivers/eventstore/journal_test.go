@@ -289,7 +289,7 @@ func TestReplayReportsProgress(t *testing.T) {
 	require.NoError(t, err)
 	p := newProxy(t, server.Addresses()[0])
 	p.set(func() { p.down, p.holdAtZero = 200<<10, true })
-	slow := settings{"hosts": []string{p.address()}, "response_timeout": "10s"}
+	slow := settings{"hosts": []string{p.address()}, "connect_timeout": "30s", "response_timeout": "30s", "call_timeout": "30s"}
 	late := open(t, slow)
 	eventually(t, patience, func() error {
 		if err := late.try(limit); driver.ClassOf(err) != driver.Unavailable || !containsAny(err.Error(), "of 257 events") {

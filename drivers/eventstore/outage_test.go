@@ -20,13 +20,14 @@ import (
 
 // quick are the settings for tests of outages.
 func quick(addresses ...string) settings {
-	return settings{"hosts": addresses, "connect_timeout": "200ms", "response_timeout": "200ms", "call_timeout": "3s"}
+	return settings{"hosts": addresses, "connect_timeout": hasty, "response_timeout": hasty, "call_timeout": "3s"}
 }
 
 const (
 	crowd = 50
+	hasty = "200ms"
 	limit = 400 * time.Millisecond
-	back  = time.Second // service resumes by itself within
+	back  = time.Second // of a call, when service resumes
 )
 
 // underLoad runs outage while a crowd calls, and checks that every call ended in
@@ -46,7 +47,7 @@ func underLoad(t *testing.T, s store, outage func(), repair func()) {
 	before := a.count()
 	require.Error(t, s.try(limit))
 	repair()
-	eventually(t, back, func() error { return s.try(back) })
+	eventually(t, patience, func() error { return s.try(back) })
 	eventually(t, patience, func() error {
 		if a.count() <= before {
 			return fmt.Errorf("still %d calls", before)
@@ -104,7 +105,7 @@ func TestOutageServerRestarted(t *testing.T) {
 		s.put(fmt.Sprint("before-", i))
 		server.kill()
 		server.start()
-		eventually(t, back, func() error { return s.try(back) })
+		eventually(t, patience, func() error { return s.try(back) })
 		require.NotNil(t, s.get(fmt.Sprint("before-", i)))
 	}
 }
@@ -130,11 +131,11 @@ func TestOutageBeforeTheStart(t *testing.T) {
 		s := open(t, quick(p.address()))
 		began := time.Now()
 		require.ErrorIs(t, s.try(limit), driver.Unavailable, name)
-		require.Less(t, time.Since(began), limit+100*time.Millisecond, name)
+		require.Zero(t, s.late(began, limit), name)
 		_, err := s.Describe(t.Context(), driver.DescribeRequest{})
 		require.NoError(t, err, name)
 		p.set(func() { *outage = false })
-		eventually(t, back, func() error { return s.try(back) })
+		eventually(t, patience, func() error { return s.try(back) })
 	}
 }
 
@@ -155,24 +156,24 @@ func TestOutageOfTheSearch(t *testing.T) {
 	for range 3 {
 		began := time.Now()
 		require.ErrorIs(t, s.try(limit), driver.Unavailable)
-		require.Less(t, time.Since(began), limit+100*time.Millisecond)
+		require.Zero(t, s.late(began, limit))
 	}
 	for _, p := range proxies {
 		p.set(func() { p.held = false })
 	}
-	eventually(t, back, func() error { return s.try(back) })
+	eventually(t, patience, func() error { return s.try(back) })
 }
 
 // TestOutageOfManyLeaders shows that searches leave nothing behind.
 func TestOutageOfManyLeaders(t *testing.T) { //nolint:paralleltest // counts goroutines
-	server := start(t, devserver.Options{Nodes: 3, ElectionTime: 20 * time.Millisecond})
+	server := nodes(t, devserver.Options{ElectionTime: 20 * time.Millisecond})
 	s := open(t, quick(server.Addresses()...)).ready()
 	s.put("first")
 	before := runtime.NumGoroutine()
 	for i := range 30 {
 		require.NoError(t, server.ResignLeader())
 		leads(t, server)
-		eventually(t, back, func() error {
+		eventually(t, patience, func() error {
 			_, _, err := s.one(t.Context(), back, fmt.Sprint("again-", i))
 			return err
 		})
@@ -202,7 +203,7 @@ func TestOutageAmidAnAppend(t *testing.T) {
 		})
 		a.note(s.one(t.Context(), 2*time.Second, fmt.Sprint("cut-", i)))
 		p.set(func() { p.up, p.down = -1, -1 })
-		eventually(t, back, func() error { return s.try(back) })
+		eventually(t, patience, func() error { return s.try(back) })
 	}
 	require.NotEmpty(t, a.unknown, "some were cut when it could not be known")
 	a.settle(s)
@@ -220,7 +221,7 @@ func TestOutageHundredTimes(t *testing.T) { //nolint:paralleltest // counts goro
 		for caller := range 8 {
 			callers.Go(func() {
 				_, over, _ := s.one(t.Context(), limit, fmt.Sprintf("c-%d-%d", i, caller))
-				if over > 100*time.Millisecond {
+				if over > 0 {
 					t.Errorf("a call was %s late", over)
 				}
 			})
@@ -229,7 +230,7 @@ func TestOutageHundredTimes(t *testing.T) { //nolint:paralleltest // counts goro
 		p.cut()
 		callers.Wait()
 		p.set(func() { p.refuses = false })
-		eventually(t, back, func() error {
+		eventually(t, patience, func() error {
 			_, _, err := s.one(t.Context(), back, fmt.Sprint("again-", i))
 			return err
 		})
@@ -260,7 +261,7 @@ func TestCloseAmidCalls(t *testing.T) {
 			return nil
 		})
 		p.set(func() { p.held = outage })
-		closing, done := context.WithTimeout(t.Context(), 2*time.Second)
+		closing, done := context.WithTimeout(t.Context(), patience)
 		require.NoError(t, s.Close(closing))
 		done()
 		cancel()

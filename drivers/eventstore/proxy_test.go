@@ -12,6 +12,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/understudy-dev/understudy/internal/freeport"
 )
 
 // proxy stands between a store and a server and does what networks do.
@@ -180,7 +182,7 @@ func launch(t testing.TB) *process {
 // launchOn runs a server on a data directory.
 func launchOn(t testing.TB, data string) *process {
 	t.Helper()
-	p := &process{t: t, address: "127.0.0.1:0", data: data}
+	p := &process{t: t, address: freeport.Address(t), data: data}
 	p.start()
 	t.Cleanup(p.kill)
 	return p

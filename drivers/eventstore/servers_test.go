@@ -128,9 +128,9 @@ func frozen(t testing.TB, s settings) contracttest.Harness {
 	through := func(p *proxy) settings {
 		if config.TLS != nil && config.Insecure { // the certificate is not checked, which only such a string can say
 			login := url.UserPassword(config.Username, config.Password.Reveal())
-			return settings{"connection_string": fmt.Sprintf("esdb://%s@%s?tlsVerifyCert=false", login, p.address()), "insecure": true, "feed": feedLength}
+			return patient(settings{"connection_string": fmt.Sprintf("esdb://%s@%s?tlsVerifyCert=false", login, p.address()), "insecure": true, "feed": feedLength})
 		}
-		s := settings{"hosts": []string{p.address()}, "feed": feedLength, "username": config.Username, "password": config.Password.Reveal(), "insecure": config.Insecure}
+		s := patient(settings{"hosts": []string{p.address()}, "feed": feedLength, "username": config.Username, "password": config.Password.Reveal(), "insecure": config.Insecure})
 		if config.TLS != nil {
 			host, _, err := net.SplitHostPort(leader)
 			require.NoError(t, err)
@@ -193,7 +193,7 @@ func launched(t testing.TB, s settings) contracttest.Harness {
 		Open: removing(t, func(t contracttest.T, chain string) (driver.Store, error) {
 			store, err := plugins.Launch(t.Context(), plugins.Spec{
 				Path: binary, Driver: eventstore.Name, Chain: chain, Link: "journal", Config: section,
-				StartTimeout: 15 * time.Second,
+				StartTimeout: time.Minute, PingTimeout: 10 * time.Second,
 			})
 			if err != nil {
 				return nil, err

@@ -157,10 +157,10 @@ func TestCallsHaveTheContentTypeOfTheOfficialClient(t *testing.T) {
 	require.Equal(t, map[string]bool{"application/grpc": true}, official.seen(t, appends, reads)[appends])
 
 	own := newTap(t, server.Addresses()[0])
-	s := open(t, settings{"hosts": []string{own.listener.Addr().String()}, "discover": false}).ready()
+	s := open(t, patient(settings{"hosts": []string{own.listener.Addr().String()}, "discover": false})).ready()
 	s.put("a")
 	s.probe()
-	require.NoError(t, eventstore.NewLog(t, settings{"hosts": []string{own.listener.Addr().String()}}.json(t), journalStream).Truncate(t.Context(), 1))
+	require.NoError(t, eventstore.NewLog(t, calm(own.listener.Addr().String()).json(t), journalStream).Truncate(t.Context(), 1))
 	for path, types := range own.seen(t, appends, reads) {
 		require.Equal(t, map[string]bool{"application/grpc": true}, types, path)
 	}
