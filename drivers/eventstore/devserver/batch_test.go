@@ -62,7 +62,7 @@ func at(stream string, revision uint64) *api.BatchAppendReq_Options {
 
 func TestBatchAppendTakesChunksOfSeveralWrites(t *testing.T) {
 	t.Parallel()
-	f := setup(t, devserver.Options{})
+	f := setup(t, devserver.Options{WriteTimeout: waiting})
 	b := f.batch()
 	one, two := uuid.New(), uuid.New()
 	b.send(one, false, to("a"), 2)

@@ -5,6 +5,7 @@ package devserver_test
 import (
 	"context"
 	"net"
+	"strconv"
 	"testing"
 	"time"
 
@@ -18,12 +19,17 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/understudy-dev/understudy/drivers/eventstore/devserver"
+	"github.com/understudy-dev/understudy/internal/freeport"
 )
+
+// election is the election time of tests that look at what it is made of: long
+// enough for a busy machine to come in time.
+const election = 4 * time.Second
 
 // clusterOf3 is a cluster and a raw connection to each node.
 func clusterOf3(t *testing.T, o devserver.Options) (*devserver.Server, []wire) {
 	t.Helper()
-	o.Nodes = 3
+	o.Nodes, o.Listen = 3, net.JoinHostPort("127.0.0.1", strconv.Itoa(freeport.Reserve(t, 3))) // nobody takes them while a node is stopped
 	server := start(t, o)
 	var wires []wire
 	for i := range 3 {
@@ -113,7 +119,7 @@ func answer(t *testing.T, w wire) (codes.Code, metadata.MD) {
 
 func TestClusterReplacesItsLeader(t *testing.T) {
 	t.Parallel()
-	server, wires := clusterOf3(t, devserver.Options{ElectionTime: 2 * time.Second})
+	server, wires := clusterOf3(t, devserver.Options{ElectionTime: election})
 	code, _ := answer(t, wires[0])
 	require.Equal(t, codes.OK, code)
 	require.NoError(t, server.StopNode(0))
@@ -169,7 +175,7 @@ func TestClusterWithoutMajority(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			server, wires := clusterOf3(t, devserver.Options{ElectionTime: time.Second, WriteTimeout: c.timeout})
+			server, wires := clusterOf3(t, devserver.Options{ElectionTime: election, WriteTimeout: c.timeout})
 			code, _ := answer(t, wires[0])
 			require.Equal(t, codes.OK, code)
 			require.NoError(t, server.StopNode(1))
@@ -218,7 +224,7 @@ func length(t *testing.T, w wire, stream string) int {
 // know what was written meanwhile, never answers a write, then names the other one, and at last restarts itself.
 func TestClusterReplacesAFrozenLeader(t *testing.T) {
 	t.Parallel()
-	server, wires := clusterOf3(t, devserver.Options{ElectionTime: time.Second})
+	server, wires := clusterOf3(t, devserver.Options{ElectionTime: election})
 	code, _ := answer(t, wires[0])
 	require.Equal(t, codes.OK, code)
 	instance := members(t, wires[0])[0].GetInstanceId().String()
@@ -290,7 +296,7 @@ func TestFrozenNodesGoOn(t *testing.T) {
 
 func TestClusterReplacesALeaderThatResigns(t *testing.T) {
 	t.Parallel()
-	server, wires := clusterOf3(t, devserver.Options{ElectionTime: 500 * time.Millisecond})
+	server, wires := clusterOf3(t, devserver.Options{ElectionTime: election})
 	require.NoError(t, server.ResignLeader())
 	require.NoError(t, server.ResignLeader(), "there is none")
 	for _, w := range wires {

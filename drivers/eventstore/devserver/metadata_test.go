@@ -69,7 +69,7 @@ func TestMetadataBoundWhatIsVisible(t *testing.T) {
 func TestMaxAgeHidesOldEvents(t *testing.T) {
 	t.Parallel()
 	f := setup(t, devserver.Options{})
-	f.setMetadata("s", `{"$maxAge":2}`)
+	f.setMetadata("s", `{"$maxAge":5}`)
 	f.mustWrite("s", esdb.Any{}, ids(40)...)
 	require.Eventually(t, func() bool { return len(f.revisions("s")) == 0 }, waiting, 50*time.Millisecond)
 	require.EqualValues(t, 40, f.mustWrite("s", esdb.Revision(39), uuid.New()), "the stream exists and goes on numbering")
