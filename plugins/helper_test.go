@@ -10,8 +10,10 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
+	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -31,6 +33,7 @@ var helpers = map[string]func(args []string){
 	"serve-memory": func([]string) { serveDriver(memory.Driver()) },
 	"serve-plain":  func([]string) { _ = os.Unsetenv(plugins.LaneKey); serve() }, // as one that knows no lanes
 	"serve-late":   func([]string) { <-time.After(300 * time.Millisecond); serve() },
+	"serve-held":   serveHeld,
 	"serve-mute":   func([]string) { signal.Ignore(syscall.SIGTERM); serve() },
 	"exit-0":       func([]string) { fmt.Fprintln(os.Stdout, "usage: something else") },
 	"exit-3":       func([]string) { fmt.Fprintln(os.Stderr, "cannot find the quux"); os.Exit(3) },
@@ -93,6 +96,17 @@ func serveWithChild(args []string) {
 	serve()
 }
 
+// serveHeld serves once the file it is given does not exist.
+func serveHeld(args []string) {
+	for {
+		if _, err := os.Stat(args[0]); err != nil {
+			break
+		}
+		<-time.After(time.Millisecond)
+	}
+	serve()
+}
+
 // crashLater serves until the file it is given exists, and crashes at the start
 // while it does.
 func crashLater(args []string) {
@@ -121,9 +135,10 @@ func self() string {
 	return path
 }
 
-// spec returns what to launch a helper with.
+// spec returns what to launch a helper with, on a machine that does much else.
 func spec(args ...string) plugins.Spec {
-	return plugins.Spec{Path: self(), Args: args, Chain: "calls", Link: "first", Driver: "fake"}
+	return plugins.Spec{Path: self(), Args: args, Chain: "calls", Link: "first", Driver: "fake",
+		StartTimeout: time.Minute, PingTimeout: 10 * time.Second}
 }
 
 // fake is a driver whose store does what the tests ask for.
@@ -163,6 +178,7 @@ type fakeStore struct {
 	open   driver.OpenRequest
 	closed chan struct{}
 	once   sync.Once
+	blocks atomic.Int64 // calls that block
 
 	mu      sync.Mutex
 	records map[string]driver.Record
@@ -195,6 +211,10 @@ func (s *fakeStore) Get(ctx context.Context, req driver.GetRequest) (driver.GetR
 	switch req.IDs[0] {
 	case "block":
 		return driver.GetResponse{}, s.block(ctx, false)
+	case "blocked": // answers once so many calls block
+		for n, _ := strconv.Atoi(req.IDs[1]); s.blocks.Load() < int64(n) && ctx.Err() == nil; {
+			<-time.After(time.Millisecond)
+		}
 	case "ignore context":
 		<-s.closed
 	case "panic":
@@ -241,6 +261,7 @@ func (s *fakeStore) Changes(ctx context.Context, _ driver.ChangesRequest, emit f
 }
 
 func (s *fakeStore) block(ctx context.Context, mutation bool) error {
+	s.blocks.Add(1)
 	select {
 	case <-ctx.Done():
 		return driver.ContextError(ctx, mutation)

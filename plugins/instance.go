@@ -152,7 +152,7 @@ func (i *instance) explain(err error) error {
 	}
 	select {
 	case <-p.drained:
-	case <-time.After(2 * pipeGrace):
+	case <-time.After(10 * pipeGrace): // it comes long before, unless this process is held up
 	}
 	words := p.words()
 	switch version := p.speaks(); {

@@ -22,7 +22,7 @@ func TestLane(t *testing.T) {
 			require.NoError(t, err)
 			t.Cleanup(func() { require.NoError(t, store.Close(context.WithoutCancel(t.Context()))) })
 			if laned {
-				require.Eventually(t, func() bool { return plugins.Laned(store) }, 10*time.Second, time.Millisecond)
+				require.Eventually(t, func() bool { return plugins.Laned(store) }, time.Minute, time.Millisecond)
 			}
 			_, err = store.Commit(t.Context(), driver.CommitRequest{Transitions: []driver.Transition{{Record: record("a")}}})
 			require.NoError(t, err)

@@ -30,7 +30,7 @@ func launch(t *testing.T, s plugins.Spec) (*plugins.Store, *observer.ObservedLog
 func closeWithTest(t *testing.T, store *plugins.Store) {
 	t.Helper()
 	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), 10*time.Second)
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), time.Minute)
 		defer cancel()
 		require.NoError(t, store.Close(ctx))
 	})
@@ -46,7 +46,7 @@ func within(t *testing.T, limit time.Duration) context.Context {
 // eventually waits for a condition, generously: the machine may be busy.
 func eventually(t *testing.T, condition func() bool, what string) {
 	t.Helper()
-	require.Eventually(t, condition, 20*time.Second, 5*time.Millisecond, what)
+	require.Eventually(t, condition, time.Minute, 5*time.Millisecond, what)
 }
 
 func record(id string) driver.Record {

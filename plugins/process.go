@@ -94,8 +94,8 @@ func (p *process) Start(context.Context) error {
 func (p *process) read(stdout, stderr *os.File) {
 	defer close(p.drained)
 	outDone, errDone := make(chan struct{}), make(chan struct{})
-	go func() { defer close(outDone); eachLine(stdout, p.outLine) }()
-	go func() { defer close(errDone); eachLine(stderr, p.stderr.line); p.stderr.flush() }()
+	go func() { defer close(outDone); eachLine(&tail{file: stdout}, p.outLine) }()
+	go func() { defer close(errDone); eachLine(&tail{file: stderr}, p.stderr.line); p.stderr.flush() }()
 
 	<-p.exited
 	until := time.Now().Add(pipeGrace)
@@ -106,6 +106,35 @@ func (p *process) read(stdout, stderr *os.File) {
 	closeAll(stdout, stderr)
 	_ = p.outW.Close()
 	_ = p.errW.Close()
+}
+
+// tail reads a pipe to its end. When a deadline has passed it reads what is in the
+// pipe by then, which may be all that a process had to say, and does not wait any
+// more.
+type tail struct {
+	file *os.File
+	late bool
+	read int // since it was late
+}
+
+// maxPipe is what a pipe holds at most; what comes beyond that came later.
+const maxPipe = 1 << 20
+
+// Read implements io.Reader.
+func (t *tail) Read(b []byte) (int, error) {
+	if !t.late {
+		n, err := t.file.Read(b)
+		if !errors.Is(err, os.ErrDeadlineExceeded) {
+			return n, err
+		}
+		t.late = true
+	}
+	n := readNow(t.file, b[:min(len(b), maxPipe-t.read)])
+	if n <= 0 {
+		return 0, io.EOF
+	}
+	t.read += n
+	return n, nil
 }
 
 // handshakeLine is where go-plugin's handshake begins and what it has: version of

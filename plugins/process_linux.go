@@ -9,6 +9,7 @@ import (
 	"runtime"
 	"sync"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -41,6 +42,24 @@ func runProcess(cmd *exec.Cmd, reaping sync.Locker, exited func(*os.ProcessState
 		exited(cmd.ProcessState)
 	}()
 	return <-started
+}
+
+// readNow reads what is in a pipe, and returns the number of bytes: below 1 if there
+// is nothing.
+func readNow(pipe *os.File, b []byte) (n int) {
+	conn, err := pipe.SyscallConn()
+	if err != nil || pipe.SetReadDeadline(time.Time{}) != nil {
+		return 0
+	}
+	err = conn.Read(func(fd uintptr) bool {
+		for n, err = unix.Read(int(fd), b); errors.Is(err, unix.EINTR); n, err = unix.Read(int(fd), b) {
+		}
+		return true // it does not wait
+	})
+	if err != nil {
+		return 0
+	}
+	return n
 }
 
 // killGroup kills the processes of a group; none left is no error.

@@ -6,6 +6,7 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -61,7 +62,7 @@ func TestNoOrphans(t *testing.T) {
 			send(t, pid, before)
 			require.NoError(t, cmd.Process.Kill())
 			require.Error(t, cmd.Wait())
-			require.Eventually(t, func() bool { return gone(pid) || zombie(pid) }, 2*time.Second, 5*time.Millisecond, "an orphan")
+			eventually(t, func() bool { return gone(pid) || zombie(pid) }, "an orphan")
 		})
 	}
 }
@@ -83,7 +84,7 @@ func TestServeEndsWithoutItsHost(t *testing.T) {
 	select {
 	case err := <-ended:
 		require.NoError(t, err)
-	case <-time.After(2 * time.Second):
+	case <-time.After(time.Minute):
 		require.Fail(t, "it still runs")
 	}
 }
@@ -140,7 +141,7 @@ func TestSockets(t *testing.T) {
 	// the store.
 	send(t, store.Status().PID, syscall.SIGKILL)
 	eventually(t, restarted(store, 1), "a new process")
-	require.NoDirExists(t, folder)
+	eventually(t, func() bool { _, err := os.Stat(folder); return errors.Is(err, os.ErrNotExist) }, "the folder of the process that was killed is gone")
 	require.DirExists(t, filepath.Dir(folder))
 	require.NoError(t, store.Close(t.Context()))
 	require.NoDirExists(t, filepath.Dir(folder))
@@ -199,14 +200,18 @@ func TestClose(t *testing.T) {
 			pid := store.Status().PID
 			send(t, pid, test.before)
 
-			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+			limit := time.Second // of a process that does not answer
+			if test.before == syscall.SIGCONT {
+				limit = time.Minute
+			}
+			ctx, cancel := context.WithTimeout(t.Context(), limit)
 			defer cancel()
 			start := time.Now()
 			err = store.Close(ctx)
-			require.Less(t, time.Since(start), 3*time.Second)
+			require.Less(t, time.Since(start), 30*time.Second)
 			if test.before == syscall.SIGCONT {
 				require.NoError(t, err)
-				require.Equal(t, 1, logs.FilterMessage("store closed").Len())
+				eventually(t, func() bool { return logs.FilterMessage("store closed").Len() == 1 }, "the store was closed")
 			}
 			eventually(t, func() bool { return gone(pid) }, "no process left")
 			require.Error(t, <-blocked)

@@ -19,6 +19,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/understudy-dev/understudy/driver"
+	"github.com/understudy-dev/understudy/internal/pace"
 	"github.com/understudy-dev/understudy/plugins"
 	"github.com/understudy-dev/understudy/plugins/wire"
 )
@@ -57,13 +58,15 @@ func restarted(store *plugins.Store, times int) func() bool {
 type load struct {
 	done, unknown, unavailable, late atomic.Int64
 	other                            atomic.Pointer[error]
+	watch                            *pace.Watch
 }
 
 const attempt = time.Second
 
 func startLoad(t *testing.T, store driver.Store, callers int) *load {
 	t.Helper()
-	l := &load{}
+	l := &load{watch: pace.Start()}
+	t.Cleanup(l.watch.Stop)
 	ctx, cancel := context.WithCancel(t.Context())
 	var wg sync.WaitGroup
 	for range callers {
@@ -82,9 +85,9 @@ func (l *load) one(ctx context.Context, store driver.Store) {
 	defer cancel()
 	start := time.Now()
 	err := commit(ctx, store, "load")
-	// The contract gives a call 100 ms after its context; the rest is for a machine
-	// that has other things to do.
-	if time.Since(start) > attempt+time.Second {
+	// The contract gives a call 100 ms after its context; the rest is for what else a
+	// machine that keeps up has to do, and for one that does not.
+	if time.Since(start) > attempt+time.Second+l.watch.Slack(start.Add(attempt)) {
 		l.late.Add(1)
 	}
 	switch {
@@ -131,7 +134,7 @@ func TestKilledUnderLoad(t *testing.T) {
 func TestFrozenUnderLoad(t *testing.T) {
 	t.Parallel()
 	s := spec("serve")
-	s.PingInterval, s.PingTimeout = 200*time.Millisecond, 500*time.Millisecond
+	s.PingInterval, s.PingTimeout = 200*time.Millisecond, 2*time.Second
 	store, _ := launch(t, s)
 	l := startLoad(t, store, 16)
 	l.requireGood(t)
@@ -150,7 +153,7 @@ func TestFrozenFoundByACall(t *testing.T) {
 	s.PingInterval, s.PingTimeout = time.Hour, 100*time.Millisecond
 	store, _ := launch(t, s)
 	send(t, store.Status().PID, syscall.SIGSTOP)
-	err := commit(within(t, 100*time.Millisecond), store, "a")
+	err := commit(within(t, time.Second), store, "a")
 	require.ErrorIs(t, err, driver.Unknown)
 	require.ErrorIs(t, err, context.DeadlineExceeded)
 	eventually(t, restarted(store, 1), "a new process")
@@ -178,7 +181,7 @@ func TestCallsInFlight(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			s := spec("serve")
-			s.PingInterval, s.PingTimeout = 200*time.Millisecond, 500*time.Millisecond
+			s.PingInterval, s.PingTimeout = 200*time.Millisecond, 2*time.Second
 			store, _ := launch(t, s)
 			read, write, feed, fed := make(chan error, 1), make(chan error, 1), make(chan error, 1), make(chan struct{}, 1)
 			go func() { _, err := get(t.Context(), store, "block"); read <- err }()
@@ -193,7 +196,7 @@ func TestCallsInFlight(t *testing.T) {
 				})
 			}()
 			<-fed
-			_, err := get(t.Context(), store, "a") // by now the others are there as well
+			_, err := get(t.Context(), store, "blocked", "2") // the others are there as well
 			require.NoError(t, err)
 			lose(t, store)
 			classes := []driver.Class{driver.Unknown}
@@ -306,14 +309,17 @@ func TestPatient(t *testing.T) {
 // allows.
 func TestCallsWaitForAProcess(t *testing.T) {
 	t.Parallel()
-	s := spec("serve-late")
-	s.WaitTimeout = 10 * time.Second
+	held := filepath.Join(t.TempDir(), "held")
+	s := spec("serve-held", held)
+	s.WaitTimeout = time.Minute
 	store, _ := launch(t, s)
+	require.NoError(t, os.WriteFile(held, nil, 0o600))
 	send(t, store.Status().PID, syscall.SIGKILL)
 	eventually(t, func() bool { return store.Status().State != plugins.Running }, "the loss is noticed")
 	err := commit(within(t, 50*time.Millisecond), store, "a")
 	require.ErrorIs(t, err, driver.Unavailable)
 	require.ErrorIs(t, err, context.DeadlineExceeded)
+	require.NoError(t, os.Remove(held))
 	require.NoError(t, commit(t.Context(), store, "a"))
 }
 

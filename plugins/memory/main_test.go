@@ -32,7 +32,8 @@ func build(t *testing.T) string {
 func TestBuiltPlugin(t *testing.T) {
 	t.Parallel()
 	path := build(t)
-	spec := plugins.Spec{Path: path, Driver: "memory", Chain: "calls", Link: "first", Config: json.RawMessage(`{"max_records":10}`)}
+	spec := plugins.Spec{Path: path, Driver: "memory", Chain: "calls", Link: "first", Config: json.RawMessage(`{"max_records":10}`),
+		PingTimeout: 10 * time.Second}
 	store, err := plugins.Launch(t.Context(), spec)
 	require.NoError(t, err)
 	defer func() { require.NoError(t, store.Close(context.WithoutCancel(t.Context()))) }()
@@ -63,7 +64,7 @@ func TestBuiltPlugin(t *testing.T) {
 	require.Eventually(t, func() bool {
 		_, err = store.Commit(t.Context(), driver.CommitRequest{Guard: guard, Transitions: []driver.Transition{start}})
 		return store.Status().Restarts == 1 && driver.ClassOf(err) != driver.Unknown
-	}, 10*time.Second, 10*time.Millisecond)
+	}, time.Minute, 10*time.Millisecond)
 	require.ErrorIs(t, err, driver.Lost)
 
 	spec.Config = json.RawMessage(`{"max_recrods":10}`)

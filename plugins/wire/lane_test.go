@@ -42,7 +42,7 @@ func lane(t *testing.T, first []byte) (*wire.Lane, net.Conn) {
 	if first != nil {
 		_, err := theirs.Write(first)
 		require.NoError(t, err)
-		require.Eventually(t, l.Open, 5*time.Second, time.Millisecond)
+		require.Eventually(t, l.Open, time.Minute, time.Millisecond)
 	}
 	return l, theirs
 }
@@ -92,7 +92,7 @@ func TestLaneThatEnds(t *testing.T) {
 	require.ErrorIs(t, err, driver.Unknown, "the other end may have done it")
 	require.NotErrorIs(t, err, wire.ErrNotSent)
 	require.ErrorIs(t, <-read, driver.Unavailable)
-	require.Eventually(t, func() bool { return !l.Open() }, 5*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return !l.Open() }, time.Minute, time.Millisecond)
 	_, err = client.Commit(t.Context(), one("a"))
 	require.ErrorContains(t, err, "over gRPC")
 }

@@ -54,7 +54,7 @@ func ByLane(tb TB, store driver.Store) *wire.Client {
 		}
 	})
 	for began := time.Now(); !lane.Open(); runtime.Gosched() {
-		if time.Since(began) > 5*time.Second {
+		if time.Since(began) > time.Minute {
 			tb.Errorf("the lane is not served")
 			tb.FailNow()
 		}
@@ -124,7 +124,7 @@ func connect(tb TB, d driver.Driver) (*grpc.ClientConn, *wire.Server) {
 		tb.FailNow()
 	}
 	tb.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(tb.Context()), 5*time.Second)
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(tb.Context()), time.Minute)
 		defer cancel()
 		if err := server.Shutdown(ctx, time.Second); err != nil {
 			tb.Errorf("shut the driver down: %v", err)
