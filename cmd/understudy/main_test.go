@@ -51,8 +51,10 @@ func (o *output) String() string {
 // call runs the program to its end.
 func call(t *testing.T, args ...string) (status int, stdout, stderr string) {
 	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute) // which plugins may take to start on a busy machine
+	defer cancel()
 	var out, complaints output
-	status = run(t.Context(), args, &out, &complaints)
+	status = run(ctx, args, &out, &complaints)
 	return status, out.String(), complaints.String()
 }
 
@@ -139,7 +141,8 @@ func TestPluginServesAHost(t *testing.T) {
 	binary, err := os.Executable()
 	require.NoError(t, err)
 	store, err := plugins.Launch(t.Context(), plugins.Spec{Path: binary, Args: []string{"plugin", "memory"},
-		Driver: "memory", Chain: "c", Link: "l", Logger: zap.NewNop()})
+		Driver: "memory", Chain: "c", Link: "l", Logger: zap.NewNop(),
+		StartTimeout: time.Minute, PingTimeout: 10 * time.Second})
 	require.NoError(t, err)
 	about, err := store.Describe(t.Context(), driver.DescribeRequest{})
 	require.NoError(t, err)
@@ -154,7 +157,7 @@ func TestDevEventStoreRunsUntilItIsStopped(t *testing.T) {
 	var stdout, stderr output
 	ended := make(chan int, 1)
 	go func() { ended <- run(ctx, []string{"dev", "eventstore", "--listen", "127.0.0.1:0"}, &stdout, &stderr) }()
-	require.Eventually(t, func() bool { return strings.HasPrefix(stdout.String(), "esdb://127.0.0.1:") }, 10*time.Second, 5*time.Millisecond, "no connection string")
+	require.Eventually(t, func() bool { return strings.HasPrefix(stdout.String(), "esdb://127.0.0.1:") }, time.Minute, 5*time.Millisecond, "no connection string")
 	stop()
 	require.Equal(t, exitOK, <-ended, stderr.String())
 }

@@ -37,7 +37,7 @@ func TestBatchOnIdsThatJustExpiredIsSentOnceMore(t *testing.T) {
 				first["c"], second["c"], first["a"], first["b"], second["a"], second["b"],
 			}}
 			before := l.length()
-			resp, err := m.Commit(within(t, 10*time.Second), req)
+			resp, err := m.Commit(within(t, time.Minute), req)
 			require.NoError(t, err)
 			for i, v := range resp.Verdicts {
 				require.NoError(t, v.Err, i)
@@ -82,7 +82,7 @@ func TestCommitThatIsSentOnceMoreInVainMayHaveBeenDone(t *testing.T) {
 			for _, id := range c.ids {
 				req.Transitions = append(req.Transitions, started(t, id))
 			}
-			_, err := m.Commit(within(t, 10*time.Second), req)
+			_, err := m.Commit(within(t, time.Minute), req)
 			require.Equal(t, c.want, driver.ClassOf(err), "%v", err)
 		})
 	}

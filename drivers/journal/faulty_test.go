@@ -171,7 +171,7 @@ func open(t *testing.T, l Log, change ...func(*Options)) *Machine {
 	}
 	m := Open(o)
 	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), 5*time.Second)
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), time.Minute)
 		defer cancel()
 		require.NoError(t, m.Close(ctx))
 	})
@@ -181,7 +181,7 @@ func open(t *testing.T, l Log, change ...func(*Options)) *Machine {
 func ready(t *testing.T, l Log, change ...func(*Options)) *Machine {
 	t.Helper()
 	m := open(t, l, change...)
-	require.NoError(t, m.Ready(within(t, 10*time.Second)))
+	require.NoError(t, m.Ready(within(t, time.Minute)))
 	return m
 }
 
@@ -209,7 +209,7 @@ func commitOne(ctx context.Context, m *Machine, tr driver.Transition) error {
 
 func eventually(t *testing.T, condition func() bool, what string) {
 	t.Helper()
-	require.Eventually(t, condition, 10*time.Second, time.Millisecond, what)
+	require.Eventually(t, condition, time.Minute, time.Millisecond, what)
 }
 
 var errCut = &driver.Error{Class: driver.Unknown, Detail: "the reply was lost", Cause: errors.New("EOF")}

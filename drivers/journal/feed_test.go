@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -49,14 +50,11 @@ func TestFeedGoesOnWhileItsConsumerIsSlow(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	began, release, got := make(chan struct{}), make(chan struct{}), make(chan driver.ChangeBatch, 10)
+	first := sync.OnceFunc(func() { close(began); <-release })
 	end := make(chan error, 1)
 	go func() {
 		end <- m.Changes(ctx, driver.ChangesRequest{}, func(b driver.ChangeBatch) error {
-			select {
-			case began <- struct{}{}:
-				<-release
-			default:
-			}
+			first()
 			got <- b
 			return nil
 		})

@@ -75,7 +75,7 @@ func TestReplicaThatBeganAfterATruncationServesOnlyFromThereOn(t *testing.T) {
 	_, phase := at()
 	require.Equal(t, starting, phase)
 	close(l.release)
-	require.NoError(t, m.Ready(within(t, 10*time.Second)))
+	require.NoError(t, m.Ready(within(t, time.Minute)))
 	got, err := m.Get(t.Context(), driver.GetRequest{IDs: []string{"a"}})
 	require.NoError(t, err)
 	require.Len(t, got.Records, 1)

@@ -50,7 +50,7 @@ func newDemoRun(t *testing.T, lines int, intake time.Duration) *demoRun {
 // nothingLeft checks that no process of the demo lives on.
 func (r *demoRun) nothingLeft(t *testing.T) {
 	t.Helper()
-	require.Eventually(t, func() bool { return len(running(r.mark, r.plugins...)) == 0 }, 10*time.Second, 20*time.Millisecond,
+	require.Eventually(t, func() bool { return len(running(r.mark, r.plugins...)) == 0 }, time.Minute, 20*time.Millisecond,
 		"%q are left", running(r.mark, r.plugins...))
 }
 
@@ -107,7 +107,7 @@ func TestDemoEndsWhenInterrupted(t *testing.T) {
 			turn <- struct{}{}
 			defer func() { <-turn }()
 			r := newDemoRun(t, 120, 10*time.Second)
-			require.Eventually(t, func() bool { return strings.Contains(r.out.String(), tc.after) }, time.Minute, 10*time.Millisecond, "%s", &r.out)
+			require.Eventually(t, func() bool { return strings.Contains(r.out.String(), tc.after) }, 3*time.Minute, 10*time.Millisecond, "%s", &r.out)
 			for _, s := range tc.signals {
 				_ = r.cmd.Process.Signal(s) // it may have ended at the first
 			}
