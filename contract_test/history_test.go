@@ -94,7 +94,7 @@ func (f forgetsToken) Commit(ctx context.Context, req driver.CommitRequest) (dri
 func TestFailingHistoryIsShortAndCanBePasted(t *testing.T) {
 	t.Parallel()
 	h := modelHarness(true, func(s driver.Store) driver.Store { return forgetsToken{s} })
-	h.Timeout = time.Minute // the time to make it short is a part of it
+	h.Timeout = 3 * time.Minute // the time to make it short is a part of it
 	result := checkCase(t, h, "History/MatchesTheModel")
 	require.Equal(t, Failed, result.Outcome)
 	require.Contains(t, result.Output, "it fails also alone on fresh data")

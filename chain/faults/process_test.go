@@ -16,6 +16,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/understudy-dev/understudy/internal/freeport"
 )
 
 // process is this binary in another role.
@@ -85,7 +87,7 @@ type eventStore struct {
 
 func startEventStore(t testing.TB, dir string) *eventStore {
 	t.Helper()
-	e := &eventStore{addr: "127.0.0.1:0", dir: dir}
+	e := &eventStore{addr: freeport.Address(t), dir: dir}
 	e.start(t)
 	t.Cleanup(func() { e.kill() })
 	return e

@@ -39,7 +39,7 @@ func newDemoRun(t *testing.T, lines int, intake time.Duration) *demoRun {
 	require.NoError(t, err)
 	r.cmd = exec.CommandContext(t.Context(), self, "demo", "-config", "../../conf/understudy.yaml",
 		"-set", "links.redis.plugin="+redis, "-set", "links.eventstore.plugin="+eventstore,
-		"-set", "policy.hold_down=500ms", "-set", "policy.check.interval=300ms", "-set", "policy.timeout=4s", "-set", "policy.attempt=1500ms",
+		"-set", "policy.hold_down=500ms", "-set", "policy.check.interval=300ms", "-set", "policy.timeout=20s", "-set", "policy.attempt=1500ms",
 		"-data", r.data, "-report", r.report, "-intake", intake.String(), "-lease", "5s")
 	r.cmd.Env = append(os.Environ(), r.mark, "TMPDIR="+r.temp)
 	r.cmd.Stdout, r.cmd.Stderr = &r.out, &r.out
