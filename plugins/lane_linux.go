@@ -3,52 +3,69 @@
 package plugins
 
 import (
+	"errors"
 	"fmt"
+	"io"
 	"log/slog"
-	"net"
 	"os"
 	"os/exec"
 	"strconv"
+	"strings"
+	"syscall"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/understudy-dev/understudy/plugins/wire"
 )
 
-// laneKey names the variable with the number of the file that is the plugin's end
-// of the lane. A plugin that does not know it is spoken to over gRPC alone.
+// laneKey names the variable with the numbers of the files that are the plugin's
+// end of the lane: what it reads and what it writes. A plugin that does not know
+// it is spoken to over gRPC alone.
 const laneKey = "UNDERSTUDY_PLUGIN_LANE"
 
-// laneFile is what the first of the extra files is called in a process.
-const laneFile = 3
+// firstExtra is what the first of the extra files is called in a process.
+const firstExtra = 3
+
+// pipeBytes is what a pipe takes without a reader, so that a batch is written in
+// one go. It is the most that an ordinary user may ask for.
+const pipeBytes = 1 << 20
+
+// pipes is one end of a lane: a pipe to read and one to write. Unlike a socket, a
+// pipe does not wake its writer each time that something was read.
+type pipes struct {
+	in, out *os.File
+}
+
+func (p *pipes) Read(b []byte) (int, error)  { return p.in.Read(b) }
+func (p *pipes) Write(b []byte) (int, error) { return p.out.Write(b) }
+func (p *pipes) Close() error                { return errors.Join(p.in.Close(), p.out.Close()) }
+
+// SyscallConn is of the pipe to write.
+func (p *pipes) SyscallConn() (syscall.RawConn, error) { return p.out.SyscallConn() }
 
 // giveLane makes the two ends of a lane, gives one of them to cmd, which is to be
 // started or at least closed, and returns the other.
-func giveLane(cmd *exec.Cmd) (net.Conn, error) {
-	ends, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
-	if err != nil {
-		return nil, fmt.Errorf("make the lane to the plugin: %w", err)
+func giveLane(cmd *exec.Cmd) (io.ReadWriteCloser, error) {
+	ours, theirs := &pipes{}, &pipes{}
+	for _, p := range []struct{ in, out **os.File }{{&theirs.in, &ours.out}, {&ours.in, &theirs.out}} {
+		var err error
+		if *p.in, *p.out, err = os.Pipe(); err != nil {
+			closeAll(ours.in, ours.out, theirs.in, theirs.out)
+			return nil, fmt.Errorf("make the lane to the plugin: %w", err)
+		}
 	}
-	theirs := os.NewFile(uintptr(ends[1]), "lane")
-	ours, err := laneConn(ends[0])
-	if err != nil {
-		_ = theirs.Close() // what went wrong is in err
-		return nil, err
-	}
-	cmd.ExtraFiles = []*os.File{theirs}
-	cmd.Env = append(cmd.Env, laneKey+"="+strconv.Itoa(laneFile))
+	cmd.ExtraFiles = []*os.File{theirs.in, theirs.out}
+	cmd.Env = append(cmd.Env, fmt.Sprintf("%s=%d,%d", laneKey, firstExtra, firstExtra+1))
+	enlarge(ours.out)
+	enlarge(ours.in)
 	return ours, nil
 }
 
-// laneConn returns a connection that is the end of a lane with the number fd.
-func laneConn(fd int) (net.Conn, error) {
-	file := os.NewFile(uintptr(fd), "lane")
-	conn, err := net.FileConn(file) // has a file of its own
-	_ = file.Close()                // nothing was written to it
-	if err != nil {
-		return nil, fmt.Errorf("use the lane to the plugin: %w", err)
+// enlarge makes a pipe take pipeBytes, or leaves it as it is, which only costs time.
+func enlarge(end *os.File) {
+	if raw, err := end.SyscallConn(); err == nil {
+		_ = raw.Control(func(fd uintptr) { _, _ = unix.FcntlInt(fd, unix.F_SETPIPE_SZ, pipeBytes) })
 	}
-	return conn, nil
 }
 
 // serveLane serves the lane that the host has given to this process, if any.
@@ -58,14 +75,28 @@ func serveLane(server *wire.Server, logger *slog.Logger) {
 		return
 	}
 	_ = os.Unsetenv(laneKey) // children have no lane
-	fd, err := strconv.Atoi(given)
-	if err == nil {
-		unix.CloseOnExec(fd)
-		var conn net.Conn
-		if conn, err = laneConn(fd); err == nil {
-			go func() { _ = server.ServeLane(conn) }() // it ends with the host, or the host has closed it
-			return
-		}
+	lane, err := takeLane(given)
+	if err != nil {
+		logger.Warn("no lane: calls cost more time", "variable", laneKey, "error", err.Error())
+		return
 	}
-	logger.Warn("no lane: calls cost more time", "variable", laneKey, "error", err.Error())
+	go func() { _ = server.ServeLane(lane) }() // it ends with the host, or the host has closed it
+}
+
+// takeLane returns the end of a lane of which the variable gives the numbers.
+func takeLane(given string) (*pipes, error) {
+	in, out, _ := strings.Cut(given, ",")
+	var files [2]*os.File
+	for i, number := range []string{in, out} {
+		fd, err := strconv.Atoi(number)
+		if err != nil {
+			return nil, fmt.Errorf("%q: want two numbers of files, with a comma", given)
+		}
+		unix.CloseOnExec(fd)
+		if err := unix.SetNonblock(fd, true); err != nil {
+			return nil, fmt.Errorf("file %d: %w", fd, err)
+		}
+		files[i] = os.NewFile(uintptr(fd), "lane")
+	}
+	return &pipes{files[0], files[1]}, nil
 }

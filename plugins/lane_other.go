@@ -5,14 +5,14 @@
 package plugins
 
 import (
+	"io"
 	"log/slog"
-	"net"
 	"os/exec"
 
 	"github.com/understudy-dev/understudy/plugins/wire"
 )
 
-func giveLane(*exec.Cmd) (net.Conn, error) { return nil, errNotLinux }
+func giveLane(*exec.Cmd) (io.ReadWriteCloser, error) { return nil, errNotLinux }
 
 // serveLane does nothing: hosts, which give lanes, run on Linux only.
 func serveLane(*wire.Server, *slog.Logger) {}

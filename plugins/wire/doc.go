@@ -5,7 +5,7 @@
 // build transports and for tests; hosts use plugins.Launch, authors of drivers
 // plugins.Serve.
 //
-// Beside gRPC two processes may have a private pair of sockets, a [Lane], on which
+// Beside gRPC two processes may have a private pair of pipes, a [Lane], on which
 // the calls with records go as plain frames of the same messages.
 //
 // It knows connections only, not how the process at the other end was started,

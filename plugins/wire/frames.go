@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"sync"
 	"syscall"
 
@@ -49,7 +48,7 @@ var errStuffed = errors.New("the other end does not read")
 // himself what the connection takes at once, so that a frame costs no change of
 // goroutines; only what is left over waits, and nobody waits for it.
 type frames struct {
-	conn net.Conn
+	conn io.ReadWriteCloser
 	raw  syscall.RawConn // of conn; nil: it can only be written to in the background
 
 	mu      sync.Mutex
@@ -59,7 +58,7 @@ type frames struct {
 	err     error  // why nothing is sent any more
 }
 
-func newFrames(conn net.Conn) *frames {
+func newFrames(conn io.ReadWriteCloser) *frames {
 	f := &frames{conn: conn}
 	if c, ok := conn.(syscall.Conn); ok {
 		if raw, err := c.SyscallConn(); err == nil {

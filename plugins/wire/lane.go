@@ -7,7 +7,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"net"
+	"io"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -36,7 +36,7 @@ var laneMethods = func() map[string]grpc.MethodHandler {
 }()
 
 // Lane is a connection to a driver that has, beside that of gRPC, a private one
-// to the same process: a pair of sockets that only the two have. By it go the
+// to the same process: a pair of pipes that only the two have. By it go the
 // calls that carry records, with the same messages as over gRPC, but as plain
 // frames: nothing is encrypted, since nobody else can read it, and a call costs a
 // third of the time. Everything else, and everything for as long as the other end
@@ -63,8 +63,9 @@ type laneAnswer struct {
 }
 
 // NewLane returns a connection that takes the lane conn where it can and rest
-// otherwise. The caller closes it, and rest.
-func NewLane(conn net.Conn, rest grpc.ClientConnInterface) *Lane {
+// otherwise. The caller closes it, and rest. A conn with a method SyscallConn, for
+// what is written, is written to without a change of goroutines.
+func NewLane(conn io.ReadWriteCloser, rest grpc.ClientConnInterface) *Lane {
 	l := &Lane{ClientConnInterface: rest, frames: newFrames(conn), ended: make(chan struct{}), calls: map[uint64]chan laneAnswer{}}
 	go l.receive()
 	return l

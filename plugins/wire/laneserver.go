@@ -6,7 +6,7 @@ import (
 	"context"
 	"encoding/binary"
 	"fmt"
-	"net"
+	"io"
 	"sync"
 	"time"
 
@@ -18,7 +18,7 @@ import (
 // ServeLane answers the calls that come by conn, the other end of a [Lane], until
 // it ends, and closes it. The error says why it ended. It may be called before a
 // store is open, and in addition to serving gRPC.
-func (s *Server) ServeLane(conn net.Conn) error {
+func (s *Server) ServeLane(conn io.ReadWriteCloser) error {
 	l := &laneServer{server: s, frames: newFrames(conn), calls: map[uint64]context.CancelFunc{}}
 	ctx, end := context.WithCancel(context.Background()) // calls live as long as the lane
 	defer end()
