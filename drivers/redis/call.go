@@ -279,7 +279,15 @@ func (s *Store) shards(ctx context.Context) (int, error) {
 	if s.config.Shards > 0 {
 		return s.config.Shards, nil
 	}
-	return with(ctx, s, false, func(_ context.Context, session *session) (int, error) { return session.shards, nil })
+	if ctx.Err() != nil {
+		return 0, driver.ContextError(ctx, false)
+	}
+	session, err := s.connector.get(ctx)
+	if err != nil {
+		return 0, err
+	}
+	session.calls.Done()
+	return session.shards, nil
 }
 
 // guarded returns invalid, the fault of a request, unless the guard refuses the
