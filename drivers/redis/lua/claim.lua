@@ -18,8 +18,8 @@ if repeated then
     end
   end
   limit = 0
-elseif limit > 0 then
-  sweep(limit + 16)
+elseif seldom(sequence, sequence + limit) then
+  sweep(limit + 2 * SELDOM)
 end
 
 -- One place in an index for each kind and claimable status, read page by page.

@@ -10,7 +10,7 @@ local argv = ARGV
 local n, firsts, bases = (#argv - 6) / 3, argv[5], argv[6]
 local ids, letters, stored, applied, held = {}, {}, {}, 0, nil
 if n > 0 then
-  sweep(n + 16)
+  if seldom(sequence, sequence + n) then sweep(n + 2 * SELDOM) end
   for i = 1, n do ids[i] = argv[3 * i + 4] end
   held = call('HMGET', RECORDS, unpack(ids))
 end

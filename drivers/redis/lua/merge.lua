@@ -21,7 +21,7 @@ local argv = ARGV
 local n = (#argv - 4) / 3
 local ids, letters, applied, held = {}, {}, 0, nil
 if n > 0 then
-  sweep(n + 16)
+  if seldom(sequence, sequence + n) then sweep(n + 2 * SELDOM) end
   for i = 1, n do ids[i] = argv[3 * i + 2] end
   held = call('HMGET', RECORDS, unpack(ids))
 end

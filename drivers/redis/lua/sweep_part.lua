@@ -1,3 +1,8 @@
+-- To look for what is old costs as much as to store something, so of the calls that
+-- change records only those do in which the sequence passes a multiple of this.
+local SELDOM = 16
+local function seldom(from, to) return math.floor(from / SELDOM) < math.floor(to / SELDOM) end
+
 -- sweep forgets up to limit expired records and all that refers to them.
 local function sweep(limit)
   local ids = call('ZRANGEBYSCORE', EXPIRY, '-inf', now, 'LIMIT', 0, limit)

@@ -76,6 +76,7 @@ end
 -- flush stores it all; payload is what the feed tells.
 local function flush(feed_length, payload)
   if filled == 0 then return end
+  local trim = seldom(sequence, after)
   sequence = after
   call('HSET', RECORDS, unpack(pairs_of))
   if #removed > 0 then call('ZREM', INDEX, unpack(removed)) end
@@ -86,12 +87,17 @@ local function flush(feed_length, payload)
       if e == ZERO8 then call('ZREM', EXPIRY, id) else call('ZADD', EXPIRY, number(e), id) end
     end
   end
+  local last, entry = string.format('%.0f', sequence), struct.pack('<I8', now) .. payload
   local floor = sequence - feed_length
-  if floor > forgotten then forgotten = floor end
-  local last = string.format('%.0f', sequence)
-  call('XADD', FEED, 'MINID', '~', string.format('%.0f-0', math.max(floor, 0)), last .. '-0',
-    'b', struct.pack('<I8', now) .. payload)
-  call('HSET', META, 'q', last, 'f', string.format('%.0f', forgotten))
+  if trim and floor > forgotten then
+    forgotten = floor
+    local first = string.format('%.0f', floor)
+    call('XADD', FEED, 'MINID', '~', first .. '-0', last .. '-0', 'b', entry)
+    call('HSET', META, 'q', last, 'f', first)
+  else
+    call('XADD', FEED, last .. '-0', 'b', entry)
+    call('HSET', META, 'q', last)
+  end
 end
 
 -- told puts the payload together where not all of a batch was applied: letters[i]
