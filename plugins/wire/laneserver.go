@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"google.golang.org/grpc/codes"
@@ -19,9 +20,9 @@ import (
 // it ends, and closes it. The error says why it ended. It may be called before a
 // store is open, and in addition to serving gRPC.
 func (s *Server) ServeLane(conn io.ReadWriteCloser) error {
-	l := &laneServer{server: s, frames: newFrames(conn), calls: map[uint64]context.CancelFunc{}}
 	ctx, end := context.WithCancel(context.Background()) // calls live as long as the lane
 	defer end()
+	l := &laneServer{server: s, frames: newFrames(conn), ended: ctx.Done(), calls: map[uint64]context.CancelFunc{}, next: make(chan func())}
 	err := l.frames.send(frameHello, 0, []byte{laneVersion}, nil)
 	if err == nil {
 		err = l.frames.receive(func(kind byte, call uint64, content []byte) error { return l.take(ctx, kind, call, content) })
@@ -34,6 +35,9 @@ func (s *Server) ServeLane(conn io.ReadWriteCloser) error {
 type laneServer struct {
 	server *Server
 	frames *frames
+	ended  <-chan struct{}
+	next   chan func()  // calls for goroutines that are free
+	free   atomic.Int32 // how many wait for one
 
 	mu    sync.Mutex
 	calls map[uint64]context.CancelFunc // in flight
@@ -62,14 +66,40 @@ func (l *laneServer) take(ctx context.Context, kind byte, call uint64, content [
 	l.mu.Lock()
 	l.calls[call] = cancel
 	l.mu.Unlock()
-	go func() {
+	run := func() {
 		defer cancel()
 		l.answer(ctx, call, string(content[requestNumber:message]), content[message:])
 		l.mu.Lock()
 		defer l.mu.Unlock()
 		delete(l.calls, call)
-	}()
+	}
+	select {
+	case l.next <- run:
+	default:
+		go l.work(run)
+	}
 	return nil
+}
+
+// maxFree is how many goroutines wait for a next call.
+const maxFree = 8
+
+// work runs a call, and then others: a goroutine that is used again has the stack
+// already that a call needs.
+func (l *laneServer) work(run func()) {
+	for {
+		run()
+		if l.free.Add(1) > maxFree {
+			l.free.Add(-1)
+			return
+		}
+		select {
+		case run = <-l.next:
+			l.free.Add(-1)
+		case <-l.ended:
+			return
+		}
+	}
 }
 
 // answer makes one call and answers it. The server does not end before the answer
