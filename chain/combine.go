@@ -6,6 +6,7 @@ import (
 	"runtime"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/understudy-dev/understudy/driver"
 )
@@ -58,7 +59,7 @@ type weighty interface {
 // combiner makes batches of what comes while calls are in flight. When a slot is
 // free, everything that has queued goes as one batch, up to the limits of a
 // call; a lone caller is sent at once. Order is that of arrival, so nobody
-// starves.
+// starves. What has time may wait for others to come.
 type combiner[T weighty] struct {
 	// send deals with a batch; the slot is free again when it returns.
 	send func(batch []T)
@@ -68,6 +69,8 @@ type combiner[T weighty] struct {
 
 	mu    sync.Mutex
 	queue []T
+	due   int         // so many of them go now, the others have time
+	later *time.Timer // makes all of them due; nil: all are
 	busy  int
 	sweep int // the length at which the queue is rid of what is gone
 }
@@ -76,18 +79,52 @@ type combiner[T weighty] struct {
 func (c *combiner[T]) add(units ...T) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.enqueue(units)
+	c.start()
+}
+
+// addLater queues units that have time: they go when that is over, or together
+// with one that has none.
+func (c *combiner[T]) addLater(d time.Duration, units ...T) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.enqueue(units)
+	if c.later == nil {
+		c.later = time.AfterFunc(d, c.hurry)
+	}
+}
+
+// hurry makes everything due that has queued.
+func (c *combiner[T]) hurry() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.start()
+}
+
+// enqueue adds to the queue. The caller holds c.mu.
+func (c *combiner[T]) enqueue(units []T) {
 	c.queue = append(c.queue, units...)
 	if c.gone != nil && len(c.queue) > c.sweep {
 		c.queue = slices.DeleteFunc(c.queue, c.gone)
 		c.sweep = max(minSweep, 2*len(c.queue))
+		c.due = min(c.due, len(c.queue))
 	}
-	if c.busy < inFlight && len(c.queue) > 0 {
+}
+
+// start has everything sent that has queued. The caller holds c.mu.
+func (c *combiner[T]) start() {
+	if c.later != nil {
+		c.later.Stop()
+		c.later = nil
+	}
+	c.due = len(c.queue)
+	if c.busy < inFlight && c.due > 0 {
 		c.busy++
 		go c.work()
 	}
 }
 
-// work sends batches until the queue is empty.
+// work sends batches until nothing is due.
 func (c *combiner[T]) work() {
 	for {
 		runtime.Gosched() // whoever can run and has something to send gets it into this batch
@@ -103,11 +140,11 @@ func (c *combiner[T]) work() {
 	}
 }
 
-// take removes the next batch from the queue: at least one unit, and as many as
-// fit into one call.
+// take removes the next batch of what is due from the queue: at least one unit, and
+// as many as fit into one call.
 func (c *combiner[T]) take() []T {
 	n, all := 0, load{}
-	for _, unit := range c.queue {
+	for _, unit := range c.queue[:c.due] {
 		if unit.weigh(&all); n > 0 && !all.fits() {
 			break
 		}
@@ -116,7 +153,7 @@ func (c *combiner[T]) take() []T {
 	batch := make([]T, n)
 	copy(batch, c.queue)
 	clear(c.queue[:n])
-	c.queue = c.queue[n:]
+	c.queue, c.due = c.queue[n:], c.due-n
 	if len(c.queue) == 0 {
 		c.queue = nil
 	}

@@ -3,6 +3,7 @@
 package chain
 
 import (
+	"maps"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -102,5 +103,48 @@ func TestAbandonedCallsDoNotPileUp(t *testing.T) {
 		}
 		require.Contains(t, c.queue, waiting)
 		close(release)
+	})
+}
+
+// TestWhatHasTimeWaitsForOthers: units that have time go when it is over, with the
+// next one that has none, or when they are hurried, and not while others that came
+// before are being sent.
+func TestWhatHasTimeWaitsForOthers(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		const patience, trip = 100 * time.Millisecond, 10 * time.Millisecond
+		began := time.Now()
+		var mu sync.Mutex
+		sent := map[int]time.Duration{}
+		c := combiner[*unit]{send: func(batch []*unit) {
+			time.Sleep(trip) //nolint:forbidigo // the clock of the bubble
+			mu.Lock()
+			defer mu.Unlock()
+			for _, u := range batch {
+				sent[u.n] = time.Since(began)
+			}
+		}}
+		wait := func(d time.Duration) map[int]time.Duration {
+			time.Sleep(d) //nolint:forbidigo // the clock of the bubble
+			synctest.Wait()
+			mu.Lock()
+			defer mu.Unlock()
+			return maps.Clone(sent)
+		}
+		c.addLater(patience, &unit{n: 1})
+		wait(patience / 2)
+		c.addLater(patience, &unit{n: 2})
+		require.Empty(t, wait(patience/2-1))
+		wait(1 + trip/2)
+		c.addLater(patience, &unit{n: 3})
+		want := map[int]time.Duration{1: patience + trip, 2: patience + trip}
+		require.Equal(t, want, wait(patience/2), "together, when the first one's time is over")
+		c.add(&unit{n: 4})
+		want[3], want[4] = time.Since(began)+trip, time.Since(began)+trip
+		require.Equal(t, want, wait(trip), "with one that has no time")
+		c.addLater(patience, &unit{n: 5})
+		c.hurry()
+		want[5] = time.Since(began) + trip
+		require.Equal(t, want, wait(time.Hour))
 	})
 }

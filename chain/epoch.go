@@ -158,6 +158,7 @@ func (c *Chain) adopt(e driver.Epoch, at *link) bool {
 		if old.epoch.Number != e.Number {
 			old.end(errMoved)
 		}
+		c.hurryMerges() // they are of the old view, or a handover waits for them
 	}
 	c.attend(v, at)
 	return true

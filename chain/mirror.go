@@ -57,6 +57,26 @@ func latest(groups []*mergeGroup) []driver.Record {
 // cannot is out of the set when mirror returns nil. The error is errMoved if the
 // epoch was over before: what the active link took may then be missing.
 func (c *Chain) mirror(v *view, records []driver.Record) error {
+	return c.mirrorBy(v, records, func(l *link, g *mergeGroup) { l.merges.add(g) })
+}
+
+// linger is how long what nobody waits for may wait for later records of the same
+// workflows, which go in its place: a standby then has less to do, and leaves the
+// processors to the active link.
+const linger = 250 * time.Millisecond
+
+// mirrorLater is mirror of records for which nobody waits.
+func (c *Chain) mirrorLater(v *view, records []driver.Record) error {
+	return c.mirrorBy(v, records, func(l *link, g *mergeGroup) {
+		l.merges.addLater(linger, g)
+		if c.view.Load() != v {
+			l.merges.hurry() // as what had queued before was
+		}
+	})
+}
+
+// mirrorBy is mirror with add, which queues a group for a standby.
+func (c *Chain) mirrorBy(v *view, records []driver.Record, add func(*link, *mergeGroup)) error {
 	if len(records) == 0 || len(v.standbys) == 0 {
 		return nil
 	}
@@ -64,7 +84,7 @@ func (c *Chain) mirror(v *view, records []driver.Record) error {
 	for _, l := range v.standbys {
 		g := &mergeGroup{view: v, records: records, taken: now, done: done}
 		l.backlog.add(g)
-		l.merges.add(g)
+		add(l, g)
 	}
 	var failed error
 	left := false

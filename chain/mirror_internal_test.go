@@ -27,7 +27,7 @@ func moves(n, workflows int) []*mergeGroup {
 func TestMergesTakeTheLatest(t *testing.T) {
 	t.Parallel()
 	groups := moves(2000, 200)
-	c := combiner[*mergeGroup]{queue: groups}
+	c := combiner[*mergeGroup]{queue: groups, due: len(groups)}
 	batch := c.take()
 	require.Len(t, batch, 2000)
 	records := latest(batch)
@@ -52,7 +52,7 @@ func TestMergesKeepToTheLimits(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			c := combiner[*mergeGroup]{queue: tt.groups}
+			c := combiner[*mergeGroup]{queue: tt.groups, due: len(tt.groups)}
 			batch := c.take()
 			require.Len(t, batch, tt.want)
 			require.LessOrEqual(t, len(latest(batch)), driver.MaxBatch)
@@ -64,7 +64,7 @@ func TestMergesKeepToTheLimits(t *testing.T) {
 	for i, g := range groups {
 		g.records[0].Input = make([]byte, driver.MaxBatchBytes/8*(1+i%2*2))
 	}
-	c := combiner[*mergeGroup]{queue: groups}
+	c := combiner[*mergeGroup]{queue: groups, due: len(groups)}
 	taken := 0
 	for len(c.queue) > 0 {
 		batch := c.take()

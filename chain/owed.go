@@ -137,7 +137,7 @@ func (c *Chain) acknowledgeEarly(v *view, items []applied) []applied {
 // number of failovers.
 func (c *Chain) repay(v *view, records []driver.Record) {
 	defer c.owed.pay(v.epoch.Number, len(records))
-	c.repayAll(records, c.mirror(v, records))
+	c.repayAll(records, c.mirrorLater(v, records))
 }
 
 // repayAll goes on with a mirror that has ended with err.
@@ -151,11 +151,19 @@ func (c *Chain) repayAll(records []driver.Record, err error) {
 	}
 }
 
+// hurryMerges has everything brought to the standbys at once that has time.
+func (c *Chain) hurryMerges() {
+	for _, l := range c.links {
+		l.merges.hurry()
+	}
+}
+
 // settleOwed waits until nothing is owed, for as long as a standby is waited for.
 func (c *Chain) settleOwed(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, c.policy().Mirror)
 	defer cancel()
 	for {
+		c.hurryMerges()
 		paid := c.owed.paid.next()
 		n := c.owed.open()
 		if n == 0 {

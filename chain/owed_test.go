@@ -5,6 +5,7 @@ package chain_test
 import (
 	"context"
 	"fmt"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -116,6 +117,47 @@ func TestAsyncFailoverKeepsTheLatestSavePoint(t *testing.T) {
 	require.Equal(t, "last", r.Step)
 	require.GreaterOrEqual(t, r.Revision, uint64(2+steps+2))
 	require.NoError(t, stop())
+}
+
+// TestAsyncSparesTheStandby: it is brought the latest of what a workflow goes
+// through in a short time, and at once when the chain is switched or closed.
+func TestAsyncSparesTheStandby(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b := openAsync(t, func(p *chain.Policy) { p.Failback = chain.FailbackManual })
+		var merges atomic.Int64
+		b.stores[1].hook(func(_ context.Context, op string) error {
+			if op == "merge" {
+				merges.Add(1)
+			}
+			return nil
+		})
+		b.start(t, "w")
+		const steps = 300
+		stop := b.work(t, chain.WorkOptions{}, func(ctx context.Context, h *chain.Handle) ([]byte, error) {
+			for i := range steps {
+				sleep(time.Millisecond)
+				if err := h.Save(ctx, fmt.Sprint("step", i), nil); err != nil {
+					return nil, err
+				}
+			}
+			return nil, nil
+		})
+		b.until(t, "w", driver.Succeeded)
+		require.NoError(t, stop())
+		require.Less(t, merges.Load(), int64(10), "for %d save points", steps)
+
+		b.start(t, "v")
+		began := time.Now()
+		require.NoError(t, b.SwitchTo(t.Context(), "b"))
+		_, err := b.Get(t.Context(), "v")
+		require.NoError(t, err)
+		require.Less(t, time.Since(began), 50*time.Millisecond, "by the clock of the bubble")
+
+		b.start(t, "u")
+		require.NoError(t, b.Close(t.Context()))
+		require.NotNil(t, b.stores[0].held(t, "u"))
+	})
 }
 
 // TestAsyncFullOutboxWaits: with as many records on their way as the outbox

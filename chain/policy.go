@@ -114,8 +114,12 @@ type MirrorMode string
 
 // The values of [Policy].MirrorMode.
 const (
-	MirrorSync  MirrorMode = "sync"  // when every standby in step has it
-	MirrorAsync MirrorMode = "async" // when the active link has it; a failover may miss what was last acknowledged
+	MirrorSync MirrorMode = "sync" // when every standby in step has it
+	// When the active link has it. The standbys get it a little later, at most a
+	// quarter of a second if they can follow, and of what a workflow goes through in
+	// that time only the latest. A failover may miss what was last acknowledged if the
+	// host is lost with the active link.
+	MirrorAsync MirrorMode = "async"
 )
 
 // StaleStandby says what a standby that misses something is good for.

@@ -100,8 +100,9 @@ type Policy struct {
 	// above Timeout.
 	Mirror time.Duration `koanf:"mirror"`
 	// MirrorMode is sync: a call returns when every standby in step has what it did;
-	// or async: when the active link has it, so that a failover may miss what was last
-	// acknowledged.
+	// or async: when the active link has it, and the standbys up to a quarter of a
+	// second later, so that a failover may miss what was last acknowledged if the host
+	// is lost as well.
 	MirrorMode chain.MirrorMode `koanf:"mirror_mode" oneof:"sync async"`
 	// Outbox bounds the records that wait for a standby with async. When it is full,
 	// calls wait as with sync.

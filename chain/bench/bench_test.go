@@ -62,9 +62,9 @@ func openConfig(b *testing.B, config chain.Config, options ...chain.Option) *cha
 	return c
 }
 
-// rate calls n times, from callers at once, waits until nothing is left to be done
-// behind them, and returns calls per second.
-func rate(b *testing.B, callers, n int, w way) float64 {
+// rate calls n times, from callers at once, and returns calls per second: those
+// that return, and those behind which nothing is left to be done.
+func rate(b *testing.B, callers, n int, w way) (returned, done float64) {
 	b.Helper()
 	var next atomic.Int64
 	var wg sync.WaitGroup
@@ -80,10 +80,11 @@ func rate(b *testing.B, callers, n int, w way) float64 {
 		})
 	}
 	wg.Wait()
+	returned = float64(n) / time.Since(began).Seconds()
 	for w.behind != nil && !inStep(w.behind) {
 		time.Sleep(time.Millisecond) //nolint:forbidigo // a small part of what is measured
 	}
-	return float64(n) / time.Since(began).Seconds()
+	return returned, float64(n) / time.Since(began).Seconds()
 }
 
 // inStep reports whether the standbys of c have all that was acknowledged.
@@ -140,10 +141,14 @@ type way struct {
 	name string
 	than string // the way it is compared with; empty: none
 	call func() error
-	// behind is a chain whose standbys lag, which counts as part of the calls; nil:
-	// none do.
+	// behind is a chain whose standbys lag; nil: none do. Its rate is that of calls
+	// behind which nothing is left to be done, beside which that of calls that return
+	// is reported.
 	behind *chain.Chain
 }
+
+// returned is what the rate of calls that return is called.
+func (w way) returned() string { return w.name + "-returned" }
 
 // turns measures each way in turn, as often as the benchmark runs, and reports
 // the median rate of each, and the median ratio to that which it is compared with.
@@ -152,20 +157,26 @@ func turns(b *testing.B, callers, n int, ways ...way) {
 	rates, ratios := map[string][]float64{}, map[string][]float64{}
 	for b.Loop() {
 		for _, w := range ways {
-			rates[w.name] = append(rates[w.name], rate(b, callers, n, w))
+			returned, done := rate(b, callers, n, w)
+			rates[w.name] = append(rates[w.name], done)
+			if w.behind != nil {
+				rates[w.returned()] = append(rates[w.returned()], returned)
+			}
 		}
 		last := len(rates[ways[0].name]) - 1
 		for _, w := range ways {
-			if w.than != "" {
-				ratios[w.name] = append(ratios[w.name], rates[w.name][last]/rates[w.than][last])
+			for _, name := range []string{w.name, w.returned()} {
+				if w.than != "" && rates[name] != nil {
+					ratios[name+"/"+w.than] = append(ratios[name+"/"+w.than], rates[name][last]/rates[w.than][last])
+				}
 			}
 		}
 	}
-	for _, w := range ways {
-		b.ReportMetric(median(rates[w.name]), w.name+"/s")
-		if w.than != "" {
-			b.ReportMetric(median(ratios[w.name]), w.name+"/"+w.than)
-		}
+	for name, values := range rates {
+		b.ReportMetric(median(values), name+"/s")
+	}
+	for name, values := range ratios {
+		b.ReportMetric(median(values), name)
 	}
 }
 
@@ -239,5 +250,5 @@ func saves(b *testing.B, c *chain.Chain, open int) func() error {
 // workflows over and over.
 func BenchmarkSaves(b *testing.B) {
 	const callers = 256
-	compareTwo(b, callers, 20_000, func(c *chain.Chain) func() error { return saves(b, c, callers) })
+	compareTwo(b, callers, 100_000, func(c *chain.Chain) func() error { return saves(b, c, callers) })
 }
