@@ -92,7 +92,7 @@ func begin[R any](ctx context.Context, s *Store, among turns, mutates bool, f fu
 		err    error
 	}
 	done := make(chan outcome, 1)
-	go func() {
+	s.crew.Go(func() {
 		defer func() {
 			session.calls.Done()
 			<-among
@@ -107,7 +107,7 @@ func begin[R any](ctx context.Context, s *Store, among turns, mutates bool, f fu
 			}
 		}
 		done <- o
-	}()
+	})
 	return func() (R, error) {
 		select {
 		case o := <-done:

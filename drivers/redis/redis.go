@@ -13,6 +13,7 @@ import (
 
 	"github.com/understudy-dev/understudy/driver"
 	"github.com/understudy-dev/understudy/drivers/settings"
+	"github.com/understudy-dev/understudy/internal/crew"
 )
 
 // Name is the name of the driver.
@@ -57,6 +58,7 @@ type Store struct {
 	connector   *connector
 	calls       turns
 	waits       turns         // for a feed to grow
+	crew        *crew.Crew    // makes the calls
 	patience    time.Duration // after which the client has certainly given up on a call
 
 	laidOut atomic.Bool // the first shard agrees to the number of shards
@@ -96,6 +98,7 @@ func Open(ctx context.Context, req driver.OpenRequest) (*Store, error) {
 		return nil, driver.In(err, req.Link, "open")
 	}
 	s.stopped, s.stop = context.WithCancel(context.WithoutCancel(ctx))
+	s.crew = crew.New(s.stopped.Done())
 	s.working.Go(s.sweepNowAndThen)
 	return s, nil
 }

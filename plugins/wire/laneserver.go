@@ -8,12 +8,13 @@ import (
 	"fmt"
 	"io"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/mem"
 	"google.golang.org/grpc/status"
+
+	"github.com/understudy-dev/understudy/internal/crew"
 )
 
 // ServeLane answers the calls that come by conn, the other end of a [Lane], until
@@ -22,7 +23,7 @@ import (
 func (s *Server) ServeLane(conn io.ReadWriteCloser) error {
 	ctx, end := context.WithCancel(context.Background()) // calls live as long as the lane
 	defer end()
-	l := &laneServer{server: s, frames: newFrames(conn), ended: ctx.Done(), calls: map[uint64]context.CancelFunc{}, next: make(chan func())}
+	l := &laneServer{server: s, frames: newFrames(conn), crew: crew.New(ctx.Done()), calls: map[uint64]context.CancelFunc{}}
 	err := l.frames.send(frameHello, 0, []byte{laneVersion}, nil)
 	if err == nil {
 		err = l.frames.receive(func(kind byte, call uint64, content []byte) error { return l.take(ctx, kind, call, content) })
@@ -35,9 +36,7 @@ func (s *Server) ServeLane(conn io.ReadWriteCloser) error {
 type laneServer struct {
 	server *Server
 	frames *frames
-	ended  <-chan struct{}
-	next   chan func()  // calls for goroutines that are free
-	free   atomic.Int32 // how many wait for one
+	crew   *crew.Crew // answers the calls
 
 	mu    sync.Mutex
 	calls map[uint64]context.CancelFunc // in flight
@@ -66,40 +65,14 @@ func (l *laneServer) take(ctx context.Context, kind byte, call uint64, content [
 	l.mu.Lock()
 	l.calls[call] = cancel
 	l.mu.Unlock()
-	run := func() {
+	l.crew.Go(func() {
 		defer cancel()
 		l.answer(ctx, call, string(content[requestNumber:message]), content[message:])
 		l.mu.Lock()
 		defer l.mu.Unlock()
 		delete(l.calls, call)
-	}
-	select {
-	case l.next <- run:
-	default:
-		go l.work(run)
-	}
+	})
 	return nil
-}
-
-// maxFree is how many goroutines wait for a next call.
-const maxFree = 8
-
-// work runs a call, and then others: a goroutine that is used again has the stack
-// already that a call needs.
-func (l *laneServer) work(run func()) {
-	for {
-		run()
-		if l.free.Add(1) > maxFree {
-			l.free.Add(-1)
-			return
-		}
-		select {
-		case run = <-l.next:
-			l.free.Add(-1)
-		case <-l.ended:
-			return
-		}
-	}
 }
 
 // answer makes one call and answers it. The server does not end before the answer
