@@ -35,6 +35,11 @@ func Permanent(err error) error {
 	return permanent{err}
 }
 
+// missing is the error of a call without a function that it needs.
+func missing(name string) error {
+	return &driver.Error{Class: driver.Invalid, Detail: name + " is nil: want a function"}
+}
+
 // causes joins errors in one line.
 type causes []error
 

@@ -78,6 +78,9 @@ func (h *Handle) once(ctx context.Context, name string, fn func(ctx context.Cont
 	if name == "" || len(name) > driver.MaxStepBytes || !utf8.ValidString(name) {
 		return nil, &driver.Error{Class: driver.Invalid, Detail: fmt.Sprintf("the name has %d bytes: want 1–%d of UTF-8", len(name), driver.MaxStepBytes)}
 	}
+	if fn == nil {
+		return nil, missing("fn")
+	}
 	if !h.enter(name) {
 		return nil, &driver.Error{Class: driver.Invalid, Detail: "it is under way in another goroutine of this handler"}
 	}

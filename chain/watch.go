@@ -66,7 +66,7 @@ const watchInterval = 10 * time.Second
 // reaches back to the cursor, all workflows that match come once, as a list.
 //
 // Errors: that of emit as it is; driver.Unavailable that wraps ctx's error or
-// [ErrClosed]; driver.Invalid for a filter or cursor that cannot be one;
+// [ErrClosed]; driver.Invalid for a filter or cursor that cannot be one, or no emit;
 // driver.Unsupported if a link has no change feed. While a link fails Watch waits,
 // and goes on with the next one.
 func (c *Chain) Watch(ctx context.Context, f WatchFilter, emit func(Changes) error) error {
@@ -101,6 +101,9 @@ type watcher struct {
 }
 
 func (w *watcher) begin() error {
+	if w.emit == nil {
+		return missing("emit")
+	}
 	for _, l := range w.c.links {
 		if !l.feeds() {
 			return &driver.Error{Class: driver.Unsupported, Store: l.name, Op: "watch", Detail: "its store has no change feed"}

@@ -120,7 +120,8 @@ type pool struct {
 // [WorkOptions].Drain, ends the context of those that remain and gives their
 // leases back. Several calls, also on several hosts, share the work.
 //
-// It returns nil after a clean drain. Errors: driver.Invalid for wrong options;
+// It returns nil after a clean drain. Errors: driver.Invalid for wrong options, a
+// kind that cannot be one, or no handler;
 // [ErrClosed] if the chain was closed meanwhile; an error that counts the
 // handlers which did not return when their context was done (their workflows are
 // taken over when the leases end). It returns at most Drain + 2 s after ctx is
@@ -133,6 +134,9 @@ func (c *Chain) Work(ctx context.Context, kind string, handler Handler, options 
 	err = driver.ValidateKind(kind)
 	if err == nil {
 		err = refuseReserved(kind)
+	}
+	if err == nil && handler == nil {
+		err = missing("handler")
 	}
 	if err != nil {
 		return driver.In(err, c.config.Name, "work")
