@@ -50,7 +50,9 @@ type Config struct {
 	StartDegraded bool
 	// ReportDir is the folder for the reports of what a returning link held that
 	// the chain has since decided otherwise: a file for each resync that found any.
-	// It must exist. Empty: such records are told in events and the log only.
+	// It must exist, and [Open] refuses one that it cannot write to, since a link whose
+	// report cannot be written stays out. Empty: such records are told in events and the
+	// log only.
 	ReportDir string
 }
 

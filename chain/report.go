@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"syscall"
 	"time"
 
 	"github.com/understudy-dev/understudy/driver"
@@ -42,6 +43,24 @@ func (c *Chain) writeReport(l *link, e driver.Epoch, found []Diverged) (path str
 		return "", fmt.Errorf("report of what %q holds otherwise: %w", l.name, err)
 	}
 	return path, nil
+}
+
+// checkReportDir returns why reports could not be written. Found only when a link
+// returns, it would keep that link out. A disk that is full at the moment is no
+// reason not to start.
+func (c *Config) checkReportDir() error {
+	if c.ReportDir == "" {
+		return nil
+	}
+	f, err := os.CreateTemp(c.ReportDir, ".understudy-*")
+	if err == nil {
+		err = errors.Join(f.Close(), os.Remove(f.Name()))
+	}
+	if err == nil || errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
+		return nil
+	}
+	return &driver.Error{Class: driver.Invalid, Cause: err,
+		Detail: fmt.Sprintf("ReportDir (report_dir in a file) %q: want a folder that exists and that this program may write to", c.ReportDir)}
 }
 
 // syncDir makes the names of new files in a folder safe.

@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"path/filepath"
 	"slices"
 	"testing"
 	"testing/synctest"
@@ -214,8 +215,10 @@ func TestNothingIsReplacedWithoutTheReport(t *testing.T) {
 		stores := []*faulty{newFaulty(nil), newFaulty(nil)}
 		config := configOf(stores...)
 		config.Policy.Failback = chain.FailbackManual
-		config.ReportDir = t.TempDir() + "/missing"
+		config.ReportDir = filepath.Join(t.TempDir(), "missing")
+		require.NoError(t, os.Mkdir(config.ReportDir, 0o700))
 		b := open(t, config)
+		require.NoError(t, os.Remove(config.ReportDir))
 		b.start(t, "w")
 		tr, err := driver.Cancel(driver.Stamp{Epoch: firstEpoch, Token: driver.NewToken(), Now: time.Now()}, *stores[0].held(t, "w"), "x", time.Time{})
 		lost := stores[0].another().alone(t, tr, err)

@@ -37,8 +37,9 @@ type Config struct {
 	// Without start_degraded the program does not start then.
 	StartDegraded bool `koanf:"start_degraded"`
 	// ReportDir is the folder for reports of what a returning link held that the chain
-	// has since decided otherwise. It must exist. In a file it is relative to the
-	// folder of the file. Default: none, the log alone tells.
+	// has since decided otherwise. It must exist, and a program that cannot write to it
+	// does not start. In a file it is relative to the folder of the file. Default: none,
+	// the log alone tells.
 	ReportDir string `koanf:"report_dir"`
 	// Links are the stores, in the order of preference: 1–16.
 	Links []Link `koanf:"links"`

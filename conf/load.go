@@ -59,7 +59,7 @@ type loader struct {
 // [Problems], unless the file cannot be read.
 //
 // The sections of drivers are not checked here, since the driver is not at hand:
-// opening the chain does it.
+// opening the chain does it, and so does [chain.CheckLinks].
 func Load(o Options) (*Config, error) {
 	l := &loader{file: o.File, environ: o.Environ, origins: map[string]Origin{}, named: map[string]bool{}}
 	if l.environ == nil {

@@ -40,9 +40,9 @@ func TestConfigCheck(t *testing.T) {
 	}{
 		"Good":          {"{feed: 5}", "{}", nil, exitOK, "ok: chain calls, 2 links\n", ""},
 		"WrongInPlugin": {"{fed: 5}", "{}", nil, exitFailed, "", `unknown key "fed"`},
-		"WrongInLinked": {"{}", "{max_records: -1}", nil, exitFailed, "", "links.second: memory: configure"},
+		"WrongInLinked": {"{}", "{max_records: -1}", nil, exitFailed, "", `link "second": memory: configure`},
 		"Static":        {"{fed: 5}", "{}", []string{"-static"}, exitOK, "ok: chain calls, 2 links\n", ""},
-		"StaticLinked":  {"{}", "{fed: 1}", []string{"-static"}, exitFailed, "", "links.second: "},
+		"StaticLinked":  {"{}", "{fed: 1}", []string{"-static"}, exitFailed, "", `link "second": `},
 		"WrongFile":     {"{}", "[]", nil, exitFailed, "", "links.second.config: is a list: want a section"},
 		"WrongFlag":     {"{}", "{}", []string{"-set", "policy.timeout=1"}, exitFailed, "", "-set policy.timeout: "},
 	} {
@@ -63,11 +63,25 @@ func TestConfigCheckTellsOfAllLinks(t *testing.T) {
 	path := configFile(t, "chain: c\nlinks:\n- {name: a, plugin: not-there}\n- {name: b, driver: nope}\n- {name: c, driver: memory}\n")
 	status, _, stderr := call(t, "config", "check", "-config", path)
 	require.Equal(t, exitFailed, status)
-	require.Contains(t, stderr, "links.a: ")
-	require.Contains(t, stderr, "not-there does not exist")
-	require.Contains(t, stderr, "links.b: ")
-	require.Contains(t, stderr, `"nope" is not linked`)
-	require.NotContains(t, stderr, "links.c: ")
+	require.Regexp(t, `(?m)^.*\ba: .*not-there does not exist`, stderr)
+	require.Regexp(t, `(?m)^.*\bb: .*"nope" is not linked`, stderr)
+	require.NotContains(t, stderr, "c:")
+}
+
+// What a host refuses at its start is found by the check.
+func TestConfigCheckTellsWhatAHostRefuses(t *testing.T) {
+	t.Parallel()
+	path := configFile(t, "chain: c\nlinks:\n- {name: a, driver: redis, config: {tls: {}}}\n- {name: b, driver: memory}\n")
+	status, _, stderr := call(t, "config", "check", "-config", path)
+	require.Equal(t, exitFailed, status)
+	require.Contains(t, stderr, "allow_weaker")
+	status, _, stderr = call(t, "config", "check", "-config", path, "-set", "allow_weaker=b")
+	require.Equal(t, exitOK, status, stderr)
+	status, _, stderr = call(t, "config", "check", "-config", path, "-set", "allow_weaker=b", "-set", "report_dir="+path+"/none")
+	require.Equal(t, exitFailed, status)
+	require.Contains(t, stderr, "report_dir")
+	status, _, stderr = call(t, "config", "check", "-static", "-config", path, "-set", "report_dir="+path+"/none")
+	require.Equal(t, exitOK, status, stderr)
 }
 
 func TestConfigShow(t *testing.T) {
