@@ -46,6 +46,16 @@ func (c *Chain) findEpoch(ctx context.Context) error {
 	if highest.Number == 0 {
 		return c.noEpoch(ctx, held)
 	}
+	if active := c.linkNamed(highest.Active); active != nil && len(c.strangers(highest)) > 0 {
+		next, err := c.expelNow(ctx, highest)
+		switch {
+		case err == errMoved: //nolint:errorlint // it is never wrapped
+			return c.findEpoch(ctx)
+		case err != nil:
+			return err
+		}
+		highest, at = next, active
+	}
 	if !c.adopt(highest, at) {
 		return &driver.Error{Class: driver.Invalid, Detail: fmt.Sprintf(
 			"the stores are at epoch %s, whose link %q is not configured: give all hosts the same links", highest, highest.Active)}

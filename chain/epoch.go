@@ -123,6 +123,10 @@ func (c *Chain) adopt(e driver.Epoch, at *link) bool {
 		}
 		return false
 	}
+	if len(c.strangers(e)) > 0 {
+		c.expelSoon(e)
+		return false
+	}
 	v := &view{epoch: e.Clone(), active: active, proven: make(chan struct{}), over: make(chan struct{})}
 	for _, l := range c.links {
 		if l != active && slices.Contains(e.InSync, l.name) {

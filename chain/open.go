@@ -49,6 +49,7 @@ type Chain struct {
 	mu        sync.Mutex
 	closed    bool
 	strange   driver.EpochVersion // the last record told to name an unknown link
+	expelling bool                // see expelSoon
 	switching chan struct{}       // see switchOver
 }
 

@@ -186,8 +186,10 @@ func (c *Chain) steward(ctx context.Context, h *Handle) ([]byte, error) {
 	switch {
 	case v.epoch.Number < d.Epoch:
 		return nil, fmt.Errorf("this host has not heard of epoch %d yet", d.Epoch)
-	case v.epoch.Number > d.Epoch || l == nil:
+	case v.epoch.Number > d.Epoch:
 		return outdated, nil
+	case l == nil:
+		return nil, errStranger
 	case d.Do == doResync:
 		return c.bringBack(ctx, h, v, l)
 	}
