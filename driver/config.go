@@ -33,7 +33,8 @@ func DecodeConfig(config json.RawMessage, into any) error {
 	if wrong, ok := errors.AsType[*json.UnmarshalTypeError](err); ok && wrong.Field == "" {
 		return invalid("configuration: want a section, such as {\"key\": \"value\"}, not a JSON %s", wrong.Value)
 	} else if ok {
-		return invalid("configuration: key %q is a %s, want %s", wrong.Field, wrong.Value, expectedForm(wrong.Type))
+		article := map[bool]string{true: "an", false: "a"}[strings.ContainsAny(wrong.Value[:1], "ao")] // an array, an object
+		return invalid("configuration: key %q is %s %s, want %s", wrong.Field, article, wrong.Value, expectedForm(wrong.Type))
 	}
 	if key, ok := strings.CutPrefix(err.Error(), "json: unknown field "); ok {
 		return invalid("configuration: unknown key %s; known keys: %s", key, strings.Join(keysOf(reflect.TypeOf(into).Elem()), ", "))
@@ -42,13 +43,18 @@ func DecodeConfig(config json.RawMessage, into any) error {
 	if syntax, ok := errors.AsType[*json.SyntaxError](err); ok {
 		return invalid("configuration: not valid JSON at byte %d", syntax.Offset)
 	}
-	if e, ok := errors.AsType[*Error](err); ok {
-		return e
-	}
 	return invalid("configuration: not a complete JSON object")
 }
 
+var durationType = reflect.TypeFor[Duration]()
+
 func expectedForm(t reflect.Type) string {
+	switch t {
+	case durationType:
+		return `a text such as "2s" or "150ms"`
+	case reflect.TypeFor[Secret]():
+		return "a text: put it in quotes"
+	}
 	switch t.Kind() {
 	case reflect.Bool:
 		return "true or false"
@@ -62,6 +68,22 @@ func expectedForm(t reflect.Type) string {
 		return "a text"
 	}
 	return "a " + t.Kind().String()
+}
+
+// kindOf names what a JSON value is, as package json does: never the value itself.
+// The key is added by whoever decodes the section around it.
+func kindOf(b []byte) string {
+	switch b[0] {
+	case '{':
+		return "object"
+	case '[':
+		return "array"
+	case '"':
+		return "string"
+	case 't', 'f':
+		return "bool"
+	}
+	return "number"
 }
 
 // keysOf returns the keys of a section, those of sections in it as "section.key".
@@ -98,11 +120,11 @@ type Duration time.Duration
 func (d *Duration) UnmarshalJSON(b []byte) error {
 	var s string
 	if err := json.Unmarshal(b, &s); err != nil {
-		return invalid("configuration: a duration is %s, want a text such as \"2s\" or \"150ms\"", b)
+		return &json.UnmarshalTypeError{Value: kindOf(b), Type: durationType}
 	}
 	parsed, err := time.ParseDuration(s)
 	if err != nil {
-		return invalid("configuration: duration %q: want a text such as \"2s\" or \"150ms\"", s)
+		return &json.UnmarshalTypeError{Value: fmt.Sprintf("string %q", s), Type: durationType}
 	}
 	*d = Duration(parsed)
 	return nil
@@ -127,7 +149,7 @@ func (s Secret) IsZero() bool { return s.value == "" }
 // UnmarshalJSON implements json.Unmarshaler.
 func (s *Secret) UnmarshalJSON(b []byte) error {
 	if err := json.Unmarshal(b, &s.value); err != nil {
-		return invalid("configuration: a secret is not a text")
+		return &json.UnmarshalTypeError{Value: kindOf(b), Type: reflect.TypeFor[Secret]()}
 	}
 	return nil
 }

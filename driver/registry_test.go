@@ -63,7 +63,8 @@ func TestDecodeConfigIsStrict(t *testing.T) {
 		Timeout  driver.Duration `json:"timeout"`
 		Password driver.Secret   `json:"password"`
 		TLS      *struct {
-			CA string `json:"ca"`
+			CA  string        `json:"ca"`
+			Pin driver.Secret `json:"pin"`
 		} `json:"tls"`
 	}
 	o := options{Address: "default", Timeout: driver.Duration(time.Second)}
@@ -72,14 +73,16 @@ func TestDecodeConfigIsStrict(t *testing.T) {
 	require.Equal(t, options{"default", 3, driver.Duration(150 * time.Millisecond), driver.NewSecret("hunter2"), nil}, o)
 
 	for config, text := range map[string]string{
-		`{"adress":"x"}`:                      `unknown key "adress"; known keys: address, shards, timeout, password, tls.ca`,
-		`{"tls":{"c":"x"}}`:                   `unknown key "c"; known keys: address, shards, timeout, password, tls.ca`,
+		`{"adress":"x"}`:                      `unknown key "adress"; known keys: address, shards, timeout, password, tls.ca, tls.pin`,
+		`{"tls":{"c":"x"}}`:                   `unknown key "c"; known keys: address, shards, timeout, password, tls.ca, tls.pin`,
 		`["x"]`:                               `want a section, such as {"key": "value"}, not a JSON array`,
 		`{"shards":"many"}`:                   `key "shards" is a string, want a whole number`,
 		`{"address":7}`:                       `key "address" is a number, want a text`,
-		`{"timeout":5}`:                       `a duration is 5, want a text such as "2s"`,
-		`{"timeout":"soon"}`:                  `duration "soon"`,
-		`{"password":["hunter2"]}`:            "a secret is not a text",
+		`{"timeout":5}`:                       `key "timeout" is a number, want a text such as "2s"`,
+		`{"timeout":"soon"}`:                  `key "timeout" is a string "soon", want a text such as "2s"`,
+		`{"password":["hunter2"]}`:            `key "password" is an array, want a text: put it in quotes`,
+		`{"password":7312}`:                   `key "password" is a number, want a text: put it in quotes`,
+		`{"tls":{"pin":7312}}`:                `key "tls.pin" is a number, want a text: put it in quotes`,
 		`{"password":"hunter2"`:               "not a complete JSON object",
 		`{"address":hunter2}`:                 "not valid JSON at byte 12",
 		`{"shards":1} {"password":"hunter2"}`: "more than one JSON value",
@@ -88,6 +91,7 @@ func TestDecodeConfigIsStrict(t *testing.T) {
 		require.ErrorIs(t, err, driver.Invalid, config)
 		require.ErrorContains(t, err, text)
 		require.NotContains(t, err.Error(), "hunter2")
+		require.NotContains(t, err.Error(), "7312")
 	}
 }
 

@@ -114,7 +114,7 @@ func TestConfigRefusesEachWithItsOwnMessage(t *testing.T) {
 		`{"response_timeout": "0s"}`:                                                            "response_timeout is 0s",
 		`{"call_timeout": "2h"}`:                                                                "call_timeout is 2h0m0s",
 		`{"call_timeout": "500ms"}`:                                                             "call_timeout is 500ms, less than response_timeout 1s",
-		`{"call_timeout": 5}`:                                                                   `a duration is 5, want a text such as "2s"`,
+		`{"call_timeout": 5}`:                                                                   `key "call_timeout" is a number, want a text such as "2s"`,
 		`{"stream_prefix": ""}`:                                                                 `stream_prefix "": want 1–128`,
 		`{"stream_prefix": "$$"}`:                                                               `stream_prefix "$$"`,
 		`{"stream_prefix": "$us-"}`:                                                             `stream_prefix "$us-"`,
