@@ -15,6 +15,29 @@ import (
 	"github.com/understudy-dev/understudy/chain"
 )
 
+// The page about failures names tests that there are.
+func TestFailuresPage(t *testing.T) {
+	t.Parallel()
+	page, err := os.ReadFile("../docs/failures.md")
+	require.NoError(t, err)
+	var tests strings.Builder
+	for _, pattern := range []string{"*_test.go", "faults/*_test.go", "../conf/*_test.go", "../drivers/*/*_test.go"} {
+		files, err := filepath.Glob(pattern)
+		require.NoError(t, err)
+		require.NotEmpty(t, files)
+		for _, file := range files {
+			text, err := os.ReadFile(file)
+			require.NoError(t, err)
+			tests.Write(text)
+		}
+	}
+	named := regexp.MustCompile("`(Test\\w+)`").FindAllStringSubmatch(string(page), -1)
+	require.Greater(t, len(named), 40)
+	for _, name := range named {
+		require.Contains(t, tests.String(), "func "+name[1]+"(t *testing.T)")
+	}
+}
+
 // The page for operators names events and log lines that there are.
 func TestOperationsPage(t *testing.T) {
 	t.Parallel()
