@@ -66,13 +66,46 @@ func newCheck(ctx context.Context, o *options, stdout, stderr io.Writer) (*check
 	return c, nil
 }
 
-// describe asks the driver what it is.
+// answerTimeout is how long the product is waited for: a driver may just be
+// connecting, or reading what there is.
+const answerTimeout = 5 * time.Second
+
+// answers returns why nothing can be checked: the product cannot be reached, or
+// does not let us in. Every case would fail, and none because of the driver.
+func answers(ctx context.Context, store driver.Store) error {
+	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
+	defer cancel()
+	var why error // the last answer but that of a call which our own limit has ended
+	for {
+		_, err := store.Epoch(ctx, driver.EpochRequest{})
+		if why == nil || ctx.Err() == nil {
+			why = err
+		}
+		switch class := driver.ClassOf(err); {
+		case class == driver.Denied || class == driver.Unavailable && ctx.Err() != nil:
+			return fmt.Errorf("the store does not answer, so nothing can be said of the driver: %w", why)
+		case class != driver.Unavailable:
+			return nil // what else is wrong is for the cases to say
+		}
+		wait := time.NewTimer(100 * time.Millisecond)
+		select {
+		case <-ctx.Done():
+		case <-wait.C:
+		}
+		wait.Stop()
+	}
+}
+
+// describe asks the driver what it is, and sees whether its product answers.
 func describe(ctx context.Context, plugin process.Plugin) (driver.DescribeResponse, error) {
 	store, err := plugin.Launch(ctx, "describe-"+driver.NewToken().String()[:12])
 	if err != nil {
 		return driver.DescribeResponse{}, err
 	}
 	about, err := store.Describe(ctx, driver.DescribeRequest{})
+	if err == nil {
+		err = answers(ctx, store)
+	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeTimeout)
 	defer cancel()
 	return about, errors.Join(err, store.Close(ctx))

@@ -32,6 +32,7 @@ var programs = map[string]func() error{
 	"good":                func() error { return plugins.Serve(memory.Driver()) },
 	"broken":              func() error { return plugins.Serve(brokenDriver()) },
 	"other-version":       otherVersion,
+	"unreachable":         func() error { return plugins.Serve(unreachableDriver()) },
 }
 
 func TestMain(m *testing.M) {
@@ -66,6 +67,23 @@ func (b brokenStore) Commit(ctx context.Context, req driver.CommitRequest) (driv
 		}
 	}
 	return resp, err
+}
+
+// unreachableDriver is one whose product is not there.
+func unreachableDriver() driver.Driver {
+	d := memory.Driver()
+	open := d.Open
+	d.Open = func(ctx context.Context, req driver.OpenRequest) (driver.Store, error) {
+		s, err := open(ctx, req)
+		return unreachableStore{s}, err
+	}
+	return d
+}
+
+type unreachableStore struct{ driver.Store }
+
+func (unreachableStore) Epoch(context.Context, driver.EpochRequest) (driver.EpochResponse, error) {
+	return driver.EpochResponse{}, &driver.Error{Class: driver.Denied, Store: "memory", Op: "epoch", Detail: "wrong password"}
 }
 
 // otherVersion is a plugin of a protocol that we do not speak.
@@ -135,6 +153,16 @@ func TestGoodDriverPasses(t *testing.T) {
 		require.Equal(t, c.Outcome == contracttest.Excused, c.Reason != "", c.Case)
 	}
 	require.Contains(t, string(text), `"reason": "the harness does not declare the capability \"durable\""`)
+}
+
+// Nothing is said of a driver whose product does not answer: not that each sentence
+// of the contract does not hold.
+func TestUnreachableProductIsNoFailure(t *testing.T) {
+	t.Parallel()
+	status, stdout, stderr := command(t, "-plugin", binary(t, "unreachable"))
+	require.Equal(t, exitUsage, status, stdout)
+	require.Empty(t, stdout)
+	require.Contains(t, stderr, "the store does not answer, so nothing can be said of the driver: memory: epoch: denied: wrong password")
 }
 
 func TestBrokenDriverFails(t *testing.T) {
