@@ -296,3 +296,13 @@ func running(t *testing.T, path string) []string {
 	}
 	return found
 }
+
+// The reports that the documentation shows are of all cases.
+func TestDocumentedReports(t *testing.T) {
+	t.Parallel()
+	for _, page := range []string{"redis.md", "writing-a-driver.md"} {
+		text, err := os.ReadFile(filepath.Join("..", "..", "docs", page))
+		require.NoError(t, err)
+		require.Contains(t, string(text), fmt.Sprintf("\n%d cases in ", len(contracttest.Cases())), page)
+	}
+}
