@@ -18,8 +18,8 @@ import (
 
 // CheckLinks finds out whether [Open] would take the links of config: it opens
 // each, which starts its plugin, asks its driver what it is, compares how their
-// connections are protected, and closes them. It asks no store for anything, so none
-// has to be there. Errors: all that Open would refuse, joined; also drivers that
+// connections are protected, and closes them. No store has to be there, and no
+// workflow is touched. Errors: all that Open would refuse, joined; also drivers that
 // cannot be started, whatever config.StartDegraded says. It returns nil when Open
 // can only fail for want of an epoch.
 func CheckLinks(ctx context.Context, config Config, options ...Option) error {

@@ -30,6 +30,18 @@ type Driver struct {
 	Validate func(config json.RawMessage) error
 }
 
+// Check returns what is missing from d for it to be linked or served, as an
+// [Invalid] error: a name that can be one, Open, or Validate; nil if nothing is.
+func (d Driver) Check() error {
+	if err := ValidateName("driver", d.Name); err != nil {
+		return err
+	}
+	if d.Open == nil || d.Validate == nil {
+		return invalid("driver %q: Open and Validate must be set", d.Name)
+	}
+	return nil
+}
+
 // OpenRequest is what a driver opens a store with.
 type OpenRequest struct {
 	Chain string // name of the chain; stores of different chains share nothing
@@ -50,11 +62,8 @@ var registry = struct {
 // by the init functions of drivers/all; it panics if d is incomplete or its name
 // is taken, since that is a fault of the build. Safe for concurrent use.
 func Register(d Driver) {
-	if err := ValidateName("driver", d.Name); err != nil {
+	if err := d.Check(); err != nil {
 		panic(err)
-	}
-	if d.Open == nil || d.Validate == nil {
-		panic(fmt.Sprintf("driver %q: Open and Validate must be set", d.Name))
 	}
 	registry.Lock()
 	defer registry.Unlock()

@@ -42,7 +42,7 @@ const (
 //	}
 //
 // It returns nil when all is over, and an error when no host has started the
-// program. Nothing may be printed to standard output before. The driver's log
+// program, or d is incomplete (see [driver.Driver.Check]). Nothing may be printed to standard output before. The driver's log
 // lines go to the host through the logger it is opened with; whatever else is
 // printed to standard output or standard error arrives there as well.
 //
@@ -50,6 +50,9 @@ const (
 // processes; on SIGTERM new calls are refused and those in flight may end.
 // The process does not outlive its host.
 func Serve(d driver.Driver) error {
+	if err := d.Check(); err != nil {
+		return err
+	}
 	if os.Getenv(cookieKey) != cookieValue {
 		return fmt.Errorf("%s is the %s driver as a plugin (version %s): it does not run by itself, "+
 			"name it as the plugin of a link in the configuration of a host", filepath.Base(os.Args[0]), d.Name, d.Version)

@@ -256,3 +256,13 @@ func TestServeWithoutAHost(t *testing.T) {
 	require.Error(t, err)
 	require.Contains(t, string(out), "the fake driver as a plugin (version 1.2.3)")
 }
+
+// What an author forgot is told at once, not as a process that panics again and
+// again.
+func TestServeRefusesAnIncompleteDriver(t *testing.T) {
+	t.Parallel()
+	err := plugins.Serve(driver.Driver{Name: "some"})
+	require.ErrorIs(t, err, driver.Invalid)
+	require.ErrorContains(t, err, `driver "some": Open and Validate must be set`)
+	require.ErrorContains(t, plugins.Serve(driver.Driver{}), `driver "": want 1–64`)
+}
