@@ -131,7 +131,7 @@ func (c *Chain) protects(l *link, about, first *driver.DescribeResponse) error {
 		return nil
 	}
 	return &driver.Error{Class: driver.Invalid, Store: l.name, Op: "open", Detail: fmt.Sprintf(
-		"the protection of its connections is %q, of those of %q %q: a failover would weaken it; protect them alike, or name the link in AllowWeaker (allow_weaker in a file)",
+		"the protection of its connections is %q, of those of %q %q: a failover would weaken the protection; protect them alike, or name the link in AllowWeaker (allow_weaker in a file)",
 		about.Protection.String(), c.links[0].name, first.Protection.String())}
 }
 
