@@ -118,11 +118,18 @@ func (c *Chain) carry(ctx context.Context, records []driver.Record, counts func(
 	return held, c.mirror(v, held)
 }
 
-// mergeActive merges records into the active link of v. A merge goes on during a
-// handover, and may then be missing in the link that joins: that is Fenced.
+// mergeActive merges records into the active link of v. The error is also that of
+// any record which the link does not take. A merge goes on during a handover, and
+// may then be missing in the link that joins: that is Fenced.
 func mergeActive(ctx context.Context, v *view, records []driver.Record) error {
-	if _, err := v.active.merge(ctx, v.epoch.Number, records); err != nil {
+	verdicts, err := v.active.merge(ctx, v.epoch.Number, records)
+	if err != nil {
 		return err
+	}
+	for i := range verdicts {
+		if verdicts[i].Err != nil {
+			return driver.In(verdicts[i].Err, v.active.name, "merge", records[i].ID)
+		}
 	}
 	if e, err := v.active.epoch(ctx); err != nil || !e.Equal(v.epoch) {
 		return cmp.Or(err, error(&driver.Error{Class: driver.Fenced, Epoch: &e}))

@@ -176,3 +176,46 @@ func TestCarryDecisions(t *testing.T) {
 		}
 	})
 }
+
+// crowded has no room for what is merged into it while it is active.
+type crowded struct {
+	driver.Store
+	name string
+}
+
+func (c *crowded) Merge(ctx context.Context, req driver.MergeRequest) (driver.MergeResponse, error) {
+	held, err := c.Store.Epoch(ctx, driver.EpochRequest{})
+	if err != nil || held.Epoch.Active != c.name {
+		return c.Store.Merge(ctx, req)
+	}
+	verdicts := make([]driver.Verdict, len(req.Records))
+	for i := range verdicts {
+		verdicts[i].Err = driver.Full
+	}
+	return driver.MergeResponse{Verdicts: verdicts}, nil
+}
+
+// A link that has taken over and has no room for a record that was acknowledged on
+// the former one alone says so in the verdict of the record: that counts as if it
+// had refused the call.
+func TestCarriedRecordIsRefusedByItsVerdict(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		stores := newStores(3)
+		stores[1].Store = &crowded{stores[1].Store, "b"}
+		config := configOf(stores...)
+		config.Policy.MirrorMode = chain.MirrorAsync
+		b := open(t, config)
+		releaseB, releaseC := b.stores[1].hold("merge"), b.stores[2].hold("merge")
+		b.start(t, "early")
+		b.stores[0].fail(driver.Denied)
+		done := make(chan driver.Record, 1)
+		b.startAsync(t, "x", done)
+		eventually(t, "the failover", func() bool { return b.stores[1].epoch(t).Active == "b" })
+		releaseB()
+		releaseC()
+		<-done
+		require.Equal(t, "c", b.Status().Epoch.Active)
+		require.Equal(t, uint64(1), b.stores[2].held(t, "early").Revision)
+	})
+}
