@@ -156,8 +156,9 @@ func (w *watcher) refresh(ctx context.Context, v *view) error {
 			others[l.name] = place // else the former one, if any, still holds
 		}
 	}
-	if err := w.feed(ctx, v, driver.ChangesRequest{Cursor: w.at[v.active.name], ToEnd: true}, func() {}); err != nil {
-		return err
+	err := w.feed(ctx, v, driver.ChangesRequest{Cursor: w.at[v.active.name], ToEnd: true}, func() {})
+	if err != nil || ctx.Err() != nil {
+		return err // not everything before those places has been told
 	}
 	maps.Copy(w.at, others)
 	if w.begun && !w.untold {

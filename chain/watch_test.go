@@ -267,3 +267,32 @@ func TestWatchErrors(t *testing.T) {
 		require.ErrorIs(t, <-done, chain.ErrClosed)
 	})
 }
+
+// A watch that ends before it has told what had happened since its cursor does not
+// give a cursor that leaves that out in another link.
+func TestWatchThatEndsEarlyKeepsItsPlaces(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b := openN(t, 2)
+		f := b.watch(t, chain.WatchFilter{})
+		require.Error(t, f.stop())
+		b.start(t, "untold")
+		b.stores[0].hold("changes")
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		cursor := f.cursor
+		err := b.Watch(ctx, chain.WatchFilter{Cursor: cursor}, func(c chain.Changes) error {
+			cursor = c.Cursor
+			return nil
+		})
+		require.ErrorIs(t, err, context.DeadlineExceeded)
+
+		b.stores[0].fail(driver.Unavailable)
+		b.start(t, "over")
+		g := b.watch(t, chain.WatchFilter{Cursor: cursor})
+		synctest.Wait()
+		require.Equal(t, uint64(1), g.of("over").Revision)
+		require.Equal(t, uint64(1), g.of("untold").Revision)
+		require.Error(t, g.stop())
+	})
+}
