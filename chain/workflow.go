@@ -51,19 +51,25 @@ func (c *Chain) start(ctx context.Context, w Workflow) (Record, error) {
 
 // ensureMirrored is mirror, within ctx, for a record that was read and not
 // written. v is a view from before it was read: if its epoch is over, the record
-// may be of a store that no longer counts, and the error is errMoved.
+// may be of a store that no longer counts, and the error is errMoved. So it is when
+// too few standbys were left to have it, as soon as there are enough.
 func (c *Chain) ensureMirrored(ctx context.Context, v *view, r Record) error {
 	done := make(chan error, 1)
 	go func() { done <- c.mirror(v, []driver.Record{r.Clone()}) }()
 	select {
 	case err := <-done:
-		if c.view.Load().epoch.Number != v.epoch.Number {
+		cur := c.view.Load()
+		switch {
+		case cur.epoch.Number != v.epoch.Number:
+			return errMoved
+		case err != nil || c.protected(cur) || reserved(r.Kind):
+			return err
+		case c.awaitProtection(ctx) == nil:
 			return errMoved
 		}
-		return err
 	case <-ctx.Done():
-		return c.ended(ctx, "mirror", true, r.ID)
 	}
+	return c.ended(ctx, "mirror", true, r.ID)
 }
 
 func storedIn(err error) *Record {

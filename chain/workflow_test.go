@@ -3,6 +3,7 @@
 package chain_test
 
 import (
+	"context"
 	"fmt"
 	"testing"
 	"testing/synctest"
@@ -129,5 +130,57 @@ func TestList(t *testing.T) {
 		require.ErrorIs(t, err, driver.CursorLost, "the chain has moved")
 		_, err = b.List(t.Context(), chain.Filter{Cursor: "nonsense"})
 		require.ErrorIs(t, err, driver.Invalid)
+	})
+}
+
+// What is stored already is acknowledged by no fewer links than what is new.
+func TestStartOfWhatIsStoredWaitsForStandbys(t *testing.T) {
+	t.Parallel()
+	for name, call := range map[string]func(context.Context, *bench) (driver.Record, error){
+		"Start": func(ctx context.Context, b *bench) (driver.Record, error) {
+			return b.Start(ctx, chain.Workflow{ID: "w", Kind: "call"})
+		},
+		"Requeue": func(ctx context.Context, b *bench) (driver.Record, error) { return b.Requeue(ctx, "w") },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				config := configOf(newStores(2)...)
+				config.Policy.MinInSync = 1
+				b := open(t, config)
+				tr, err := driver.Start(driver.Stamp{Epoch: firstEpoch, Token: driver.NewToken(), Now: time.Now()}, chain.Workflow{ID: "w", Kind: "call"})
+				b.stores[0].alone(t, tr, err)
+				b.stores[1].fail(driver.Unavailable)
+				done := make(chan error, 1)
+				go func() {
+					_, err := call(t.Context(), b)
+					done <- err
+				}()
+				sleep(time.Minute)
+				require.Empty(t, b.stores[0].epoch(t).InSync, "the standby was dropped")
+				require.Empty(t, done)
+				b.stores[1].fail(nil)
+				require.NoError(t, <-done)
+				require.NotNil(t, b.stores[1].held(t, "w"))
+			})
+		})
+	}
+}
+
+// It ends with its context, too.
+func TestStartOfWhatIsStoredEndsWithItsContext(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		config := configOf(newStores(2)...)
+		config.Policy.MinInSync = 1
+		b := open(t, config)
+		b.start(t, "w")
+		b.stores[1].fail(driver.Unavailable)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		began := time.Now()
+		_, err := b.Start(ctx, chain.Workflow{ID: "w", Kind: "call", Input: []byte("input of w")})
+		require.ErrorIs(t, err, context.DeadlineExceeded)
+		require.Equal(t, time.Minute, time.Since(began))
 	})
 }
