@@ -56,7 +56,8 @@ func (c *Chain) findEpoch(ctx context.Context) error {
 		}
 		highest, at = next, active
 	}
-	if !c.adopt(highest, at) {
+	adopted := c.adopt(highest, at)
+	if v := c.view.Load(); v == nil || !adopted && newer(highest, v.epoch) { // else a status check was faster
 		return &driver.Error{Class: driver.Invalid, Detail: fmt.Sprintf(
 			"the stores are at epoch %s, whose link %q is not configured: give all hosts the same links", highest, highest.Active)}
 	}

@@ -293,8 +293,8 @@ func (c *Chain) accept(v *view, e driver.Epoch, l *link) {
 	if !c.adopt(e, l) {
 		return
 	}
-	if _, own := c.making.Load(e.Token); own {
-		return // whoever makes it tells of it
+	if _, own := c.making.Load(e.Token); own || v.epoch.Number == 0 {
+		return // whoever makes it, or searches for an epoch, tells of it
 	}
 	if e.Number == v.epoch.Number {
 		for _, l := range v.standbys {

@@ -247,3 +247,29 @@ func TestOpenWithAPluginThatDoesNotStart(t *testing.T) {
 		})
 	}
 }
+
+// Whoever finds the epoch first, a status check or the search that Open has left
+// behind, the search ends with it, and the recovery is told.
+func TestSearchForTheEpochEnds(t *testing.T) {
+	t.Parallel()
+	for range 20 { // who is first is a matter of chance
+		synctest.Test(t, func(t *testing.T) {
+			stores := usedStores(t)
+			for _, s := range stores {
+				s.fail(driver.Unavailable)
+			}
+			b := open(t, degraded(stores...))
+			require.Equal(t, chain.Down, b.Status().Condition)
+			sleep(time.Minute)
+			for _, s := range stores {
+				s.fail(nil)
+			}
+			b.start(t, "x")
+			within(t, time.Minute, "the recovery is told", func() bool { return len(eventsOf[chain.Recovered](b)) == 1 })
+			require.Empty(t, eventsOf[chain.Followed](b))
+			before := stores[0].count("epoch")
+			sleep(time.Minute)
+			require.LessOrEqual(t, stores[0].count("epoch")-before, 81, "those of the status checks")
+		})
+	}
+}
