@@ -77,7 +77,7 @@ func (c *Chain) DryRun(ctx context.Context) Forecast {
 		f.Links = append(f.Links, candidate)
 	}
 	if f.Target == "" {
-		if l, _ := c.stale(ctx, v); l != nil {
+		if l, _ := c.stale(ctx, v, nil); l != nil {
 			i := slices.IndexFunc(f.Links, func(one Candidate) bool { return one.Name == l.name })
 			f.Target, f.Stale, f.Links[i].Fit, inStep = l.name, true, true, 0
 		}

@@ -60,9 +60,9 @@ func (c *Chain) failover(v *view, i incident) {
 		}
 		stale := l == nil
 		if stale && !i.slow { // what is missing there would weigh more than time
-			l, held = c.stale(cur.ctx, cur)
+			l, held = c.stale(cur.ctx, cur, unfit)
 		}
-		if l == nil || unfit[l] != nil {
+		if l == nil {
 			if !i.slow { // else it serves, and LinkDown has told how
 				c.allDown(v)
 			}
@@ -77,7 +77,9 @@ func (c *Chain) failover(v *view, i incident) {
 		if made {
 			c.tellFailedOver(v, next, i, inFlight)
 			for other, cause := range unfit {
-				c.tellDropped(next, other, cause)
+				if cur.holds(other) { // else it was out of step before
+					c.tellDropped(next, other, cause)
+				}
 			}
 			return
 		}

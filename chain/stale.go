@@ -87,17 +87,17 @@ func (c *Chain) bring(old, v *view, l *link) {
 	})
 }
 
-// stale returns the first link outside the set of v that could serve, with what
-// it holds; nil if there is none, or policy does not allow it. A link that is
-// known to have lost data, or was never in use, cannot.
-func (c *Chain) stale(ctx context.Context, v *view) (*link, driver.Epoch) {
+// stale returns the first link outside the set of v that could serve and is not
+// unfit, with what it holds; nil if there is none, or policy does not allow it. A
+// link that is known to have lost data, or was never in use, cannot.
+func (c *Chain) stale(ctx context.Context, v *view, unfit map[*link]error) (*link, driver.Epoch) {
 	if c.policy().StaleStandby != StaleServe {
 		return nil, driver.Epoch{}
 	}
 	held := c.readEpochs(ctx)
 	for _, l := range c.links {
 		e, answered := held[l]
-		if answered && !v.counts(l) && l.distrusted() == nil && e.Number > 0 && !before(v.epoch.At(), e.At()) {
+		if answered && unfit[l] == nil && !v.counts(l) && l.distrusted() == nil && e.Number > 0 && !before(v.epoch.At(), e.At()) {
 			return l, e
 		}
 	}

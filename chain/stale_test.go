@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -150,4 +151,28 @@ func work(t *testing.T, b *bench, n int) {
 	}
 	cancel()
 	require.NoError(t, <-ended)
+}
+
+// TestStaleServeByTheNextLink: a link that has missed something and answers, but
+// does not take over, does not keep the next one from it.
+func TestStaleServeByTheNextLink(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		config := configOf(newStores(3)...)
+		config.Policy.StaleStandby, config.Policy.Failback = chain.StaleServe, chain.FailbackOff
+		b := open(t, config)
+		b.stores[1].fail(driver.Unavailable)
+		b.stores[2].fail(driver.Unavailable)
+		b.start(t, "w")
+		require.Empty(t, b.stores[0].epoch(t).InSync)
+		b.stores[1].fail(driver.ReadOnly, "advance", "merge") // a replica
+		b.stores[2].fail(nil)
+		b.stores[0].fail(driver.Denied)
+		b.start(t, "x")
+		require.Equal(t, "c", b.Status().Epoch.Active)
+		require.NotNil(t, b.stores[2].held(t, "w"))
+		synctest.Wait()
+		require.Len(t, eventsOf[chain.StandbyDropped](b), 2, "when they were")
+		require.Empty(t, eventsOf[chain.AllDown](b))
+	})
 }
