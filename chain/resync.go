@@ -4,7 +4,6 @@ package chain
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -261,7 +260,7 @@ func (r *resync) delta(ctx context.Context) (told int, err error) {
 			return err
 		})
 	}
-	at, err := r.changes(ctx, r.point.Changes, func(changes []driver.Change) error {
+	at, err := r.changes(work.ctx, r.point.Changes, func(changes []driver.Change) error {
 		told += len(changes)
 		r.mu.Lock()
 		for i := range changes {
@@ -280,7 +279,10 @@ func (r *resync) delta(ctx context.Context) (told int, err error) {
 	if err == nil && len(waiting) > 0 {
 		err = flush()
 	}
-	if err := errors.Join(err, work.wait()); err != nil {
+	if failed := work.wait(); failed != nil {
+		err = failed // which has ended the feed
+	}
+	if err != nil {
 		return told, err
 	}
 	r.point.Changes = at

@@ -187,3 +187,43 @@ func TestResyncOfARecordThatIsRefused(t *testing.T) {
 		require.Len(t, eventsOf[chain.ResyncStarted](b), 1)
 	})
 }
+
+// loaded is a store in which much is written before its changes are followed.
+type loaded struct {
+	driver.Store
+	once sync.Once
+	load func()
+}
+
+func (l *loaded) Changes(ctx context.Context, req driver.ChangesRequest, emit func(driver.ChangeBatch) error) error {
+	if req.ToEnd && req.Cursor != "" {
+		l.once.Do(l.load)
+	}
+	return l.Store.Changes(ctx, req, emit)
+}
+
+// A merge that fails while more changes are read ends the resync by its own error:
+// that says whether what was copied still counts.
+func TestResyncEndsByTheErrorOfAMerge(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		stores := newStores(2)
+		source := &loaded{Store: stores[0].Store}
+		stores[0].Store = source
+		b := open(t, configOf(stores...))
+		source.load = func() {
+			b.StartBatch(t.Context(), batchOf(20*driver.MaxBatch))
+			stores[1].fail(fmt.Errorf("emptied: %w", driver.Lost), "merge")
+		}
+		stores[1].fail(driver.Unavailable)
+		b.start(t, "w")
+		stores[1].fail(nil)
+		within(t, time.Minute, "the resync fails", func() bool { return len(eventsOf[chain.ResyncFailed](b)) > 0 })
+		cause := eventsOf[chain.ResyncFailed](b)[0].Cause
+		require.Equal(t, driver.Lost, driver.ClassOf(cause))
+		require.NotErrorIs(t, cause, context.Canceled)
+		stores[1].fail(nil)
+		b.inStep(t, 0, "b")
+		require.Equal(t, "compare", eventsOf[chain.ResyncStarted](b)[1].Step, "from the beginning")
+	})
+}
