@@ -198,26 +198,20 @@ func (r *resync) overtake(ctx context.Context, theirs *driver.Record, ours drive
 	return err
 }
 
-// adopt takes records that the chain does not know into it.
+// adopt takes records that the chain does not know into it. What has come into the
+// active link has to come into its standbys, so a part that is begun is brought to
+// its end, also when the epoch and with it the duty is over.
 func (r *resync) adopt(ctx context.Context, records []driver.Record) error {
-	for len(records) > 0 {
+	for len(records) > 0 && ctx.Err() == nil {
 		n := fitting(records)
-		_, v, err := onActive(ctx, r.c, opCommit, "adopt", nil, func(ctx context.Context, v *view) (struct{}, error) {
-			verdicts, err := v.active.merge(ctx, v.epoch.Number, records[:n])
-			for i := range verdicts {
-				if err == nil && verdicts[i].Err != nil {
-					err = driver.In(verdicts[i].Err, v.active.name, "adopt", records[i].ID)
-				}
-			}
-			return struct{}{}, err
-		})
-		if err != nil {
-			return err
+		some, err := records[:n], errMoved
+		for err == errMoved { //nolint:errorlint // it is never wrapped
+			some, err = r.c.carry(r.c.ctx, some, func(*driver.Record) bool { return true })
 		}
-		if err := r.c.mirror(v, records[:n]); err != nil {
+		if err != nil {
 			return err
 		}
 		records = records[n:]
 	}
-	return nil
+	return context.Cause(ctx)
 }

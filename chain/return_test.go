@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -254,5 +255,41 @@ func TestFailbackIsToldAndCounted(t *testing.T) {
 		b.inStep(t, 1, "a")
 		within(t, time.Minute, "the next hold-down", func() bool { return len(eventsOf[chain.HoldDown](b)) == 2 })
 		require.Equal(t, 1, eventsOf[chain.HoldDown](b)[1].Flaps)
+	})
+}
+
+// What a returning link holds that the chain does not know is taken into it while
+// another link joins: that has it, too.
+func TestUnknownIsTakenInWhileAnotherLinkJoins(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b := open(t, configOf(newStores(3)...))
+		b.stores[1].fail(driver.Unavailable)
+		b.stores[2].fail(driver.Unavailable)
+		b.start(t, "w")
+		require.Empty(t, b.stores[0].epoch(t).InSync)
+		tr, err := driver.Start(driver.Stamp{Epoch: firstEpoch, Token: driver.NewToken(), Now: time.Now()},
+			driver.Workflow{ID: "unknown", Kind: "call", Due: time.Now().Add(time.Hour)})
+		b.stores[1].another().alone(t, tr, err)
+		// Link c joins by the hand of another host at the very moment.
+		var joins sync.Once
+		b.stores[0].answers(func(op string) error {
+			if op != "merge" {
+				return nil
+			}
+			joins.Do(func() {
+				r := b.stores[0].held(t, "w")
+				_, err := b.stores[2].Store.Merge(t.Context(), driver.MergeRequest{Guard: driver.Guard{Epoch: firstEpoch}, Records: []driver.Record{*r}})
+				require.NoError(t, err)
+				b.stores[0].advance(t, func(e *driver.Epoch) { e.Number, e.Version, e.InSync = e.Number+1, 1, []string{"c"} })
+				b.stores[2].fail(nil)
+			})
+			return nil
+		})
+		b.stores[1].fail(nil)
+		b.inStep(t, 0, "b", "c")
+		for i := range b.stores {
+			require.NotNil(t, b.stores[i].held(t, "unknown"), "store %d", i)
+		}
 	})
 }
