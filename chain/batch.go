@@ -97,7 +97,7 @@ func (s *start) prepare(ctx context.Context) bool {
 		return false
 	}
 	s.view = s.c.view.Load()
-	t, err := driver.Start(s.c.stamp(driver.Token{}), s.w)
+	t, err := roomy(driver.Start(s.c.stamp(driver.Token{}), s.w))
 	if err != nil {
 		s.to.Err = driver.In(err, s.c.config.Name, string(driver.VerbStart), s.w.ID)
 		return false

@@ -90,9 +90,9 @@ func (l effectLog) with(r Record, e loggedEffect) (Record, error) {
 		return r, fmt.Errorf("write the log of effects: %w", err)
 	}
 	r.Output = text
-	if size := driver.EncodedSize(&r); e.State == EffectOpen && size+resultRoom > driver.MaxRecordBytes {
+	if size := unleased(r) + leaseRoom; e.State == EffectOpen && size+resultRoom > driver.MaxRecordBytes {
 		return r, &driver.Error{Class: driver.TooLarge, IDs: []string{r.ID}, Detail: fmt.Sprintf(
-			"the record has %d bytes: with the result of the effect it could be over the limit of %d", size, driver.MaxRecordBytes)}
+			"the record has %d bytes with its lease: with the result of the effect it could be over the limit of %d", size, driver.MaxRecordBytes)}
 	}
 	return r, nil
 }

@@ -126,7 +126,9 @@ func (c *Chain) idempotencyKey(r *Record, step string) string {
 func (h *Handle) Save(ctx context.Context, step string, state []byte) error {
 	state = bytes.Clone(state)
 	return h.apply(ctx, driver.VerbSave, func(s driver.Stamp, r driver.Record) (driver.Transition, error) {
-		return driver.Save(s, r, step, state, h.leaseFrom(s))
+		return sparing(r, func(r driver.Record) (driver.Transition, error) {
+			return roomy(driver.Save(s, r, step, state, h.leaseFrom(s)))
+		})
 	})
 }
 
@@ -135,7 +137,9 @@ func (h *Handle) Save(ctx context.Context, step string, state []byte) error {
 func (h *Handle) Yield(ctx context.Context, step string, state []byte) error {
 	state = bytes.Clone(state)
 	return h.apply(ctx, driver.VerbYield, func(s driver.Stamp, r driver.Record) (driver.Transition, error) {
-		return driver.Yield(s, r, step, state, s.Now)
+		return sparing(r, func(r driver.Record) (driver.Transition, error) {
+			return roomy(driver.Yield(s, r, step, state, s.Now))
+		})
 	})
 }
 

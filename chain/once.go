@@ -145,10 +145,12 @@ func (h *Handle) note(ctx context.Context, e loggedEffect) error {
 		if before := log.find(e.Name); before != nil && e.State != EffectOpen {
 			e.Begun = before.Begun
 		}
-		if r, err = log.with(r, e); err != nil {
-			return driver.Transition{}, err
-		}
-		return driver.Extend(s, r, h.leaseFrom(s))
+		return sparing(r, func(r driver.Record) (driver.Transition, error) {
+			if r, err = log.with(r, e); err != nil {
+				return driver.Transition{}, err
+			}
+			return driver.Extend(s, r, h.leaseFrom(s))
+		})
 	})
 }
 
@@ -171,7 +173,7 @@ func (h *Handle) park(ctx context.Context, e *loggedEffect, key string) error {
 	why := fmt.Sprintf("effect %q was begun at %s, and it is not known whether it happened: find out by its key, %s, and resolve it",
 		e.Name, e.Begun.UTC().Format(time.RFC3339), key)
 	err := h.apply(ctx, driver.VerbWait, func(s driver.Stamp, r driver.Record) (driver.Transition, error) {
-		r.Failure = why
+		r.Failure = fitted(r, why)
 		return driver.Wait(s, r, r.Step, r.State, time.Time{})
 	})
 	if err != nil {

@@ -142,7 +142,7 @@ func (p *pool) fail(lease context.Context, h *Handle, failure error) {
 	tell("attempt failed", zap.String("id", r.ID), zap.String("step", r.Step), zap.Uint32("attempt", r.Attempt),
 		zap.Bool("permanent", isPermanent(failure)), zap.Error(failure))
 	p.end(lease, h, driver.VerbFail, failure.Error(), func(s driver.Stamp, r driver.Record) (driver.Transition, error) {
-		f := driver.Failure{Reason: failure.Error(), Expires: p.c.expires(s.Now)}
+		f := driver.Failure{Reason: fitted(r, failure.Error()), Expires: p.c.expires(s.Now)}
 		if !isPermanent(failure) {
 			f.Retry = s.Now.Add(p.options.Retry.pause(r.Attempt))
 			f.MaxAttempts = uint32(min(max(p.options.Retry.MaxAttempts, 0), math.MaxUint32))

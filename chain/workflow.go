@@ -33,8 +33,9 @@ func (c *Chain) stamp(lease driver.Token) driver.Stamp {
 // stands by now, Start returns that one and nil. Labels and Due do not count.
 //
 // Errors: driver.Exists, with the stored record, if another workflow has the id;
-// driver.Invalid, driver.TooLarge; driver.Unavailable and driver.Unknown when
-// ctx ended first.
+// driver.Invalid; driver.TooLarge if the record would have more than 256 KiB, of
+// which 257 bytes are kept for the lease of a worker; driver.Unavailable and
+// driver.Unknown when ctx ended first.
 func (c *Chain) Start(ctx context.Context, w Workflow) (Record, error) {
 	if err := refuseReserved(w.ID, w.Kind); err != nil {
 		return Record{}, driver.In(err, c.config.Name, string(driver.VerbStart), w.ID)
@@ -174,7 +175,7 @@ const cursorMark = "/"
 // brought it: look at the record, and decide whether to cancel again.
 func (c *Chain) Cancel(ctx context.Context, id, reason string) (Record, error) {
 	return c.change(ctx, driver.VerbCancel, id, in(driver.Cancelled), func(s driver.Stamp, r Record) (driver.Transition, error) {
-		return driver.Cancel(s, r, reason, c.expires(s.Now))
+		return driver.Cancel(s, r, fitted(r, reason), c.expires(s.Now))
 	})
 }
 
