@@ -8,7 +8,10 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/understudy-dev/understudy/driver"
 )
@@ -19,7 +22,8 @@ type Config struct {
 	// Name of the chain; stores of different chains share nothing. Required.
 	Name string
 	// Host names this instance in leases; it must be unique among the instances of
-	// the chain. Empty: host name, process id and a random part.
+	// the chain: at most 256 bytes of printable UTF-8. Empty: host name, process id
+	// and a random part.
 	Host string
 	// Links in order of preference, 1–16.
 	Links []Link
@@ -104,6 +108,9 @@ func (c *Config) validate() error {
 	}
 	if err := driver.ValidateName("Name", c.Name); err != nil {
 		problems = append(problems, err)
+	}
+	if len(c.Host) > driver.MaxOwnerBytes || !utf8.ValidString(c.Host) || strings.ContainsFunc(c.Host, func(r rune) bool { return !unicode.IsPrint(r) }) {
+		bad("Host %.80q: want at most %d bytes of printable UTF-8", c.Host, driver.MaxOwnerBytes)
 	}
 	if n := len(c.Links); n < 1 || n > driver.MaxLinks {
 		bad("Links has %d entries: want 1–%d", n, driver.MaxLinks)

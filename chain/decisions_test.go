@@ -184,7 +184,7 @@ type crowded struct {
 }
 
 func (c *crowded) Merge(ctx context.Context, req driver.MergeRequest) (driver.MergeResponse, error) {
-	held, err := c.Store.Epoch(ctx, driver.EpochRequest{})
+	held, err := c.Epoch(ctx, driver.EpochRequest{})
 	if err != nil || held.Epoch.Active != c.name {
 		return c.Store.Merge(ctx, req)
 	}

@@ -28,6 +28,7 @@ func TestConfigIsChecked(t *testing.T) {
 		want   string
 	}{
 		{"Name", chain.Config{Name: "Not A Name", Links: []chain.Link{good}}, `"Not A Name"`},
+		{"Host", chain.Config{Name: "test", Host: "a\nb", Links: []chain.Link{good}}, `Host "a\nb": want at most 256 bytes of printable UTF-8`},
 		{"NoLinks", chain.Config{Name: "test"}, "Links has 0 entries: want 1–16"},
 		{"LinkName", chain.Config{Name: "test", Links: []chain.Link{{Store: s}}}, `Links[0].Name ""`},
 		{"SameName", chain.Config{Name: "test", Links: []chain.Link{good, good}}, `Links[1].Name "a" is taken`},

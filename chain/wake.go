@@ -119,7 +119,7 @@ func (c *Chain) followChanges(ctx context.Context) {
 		if v.ctx.Err() != nil || ctx.Err() != nil {
 			continue
 		}
-		if driver.ClassOf(err) == driver.CursorLost {
+		if class := driver.ClassOf(err); class == driver.CursorLost || class == driver.Invalid {
 			cursor = ""
 		}
 		if failures == 0 {
