@@ -238,11 +238,12 @@ func TestOpenWithAPluginThatDoesNotStart(t *testing.T) {
 				defer cancel()
 				require.NoError(t, c.Close(ctx))
 			})
+			require.NoError(t, c.SetPolicy(chain.Policy{})) // patient again, for a slow machine
 			require.Empty(t, c.Status().Links[1].Driver)
 			_, err = c.Start(t.Context(), chain.Workflow{ID: "x", Kind: "call"})
 			require.NoError(t, err)
 			require.NoError(t, os.WriteFile(filepath.Join(dir, "well"), nil, 0o600))
-			within(t, time.Minute, "the link is in step", func() bool { return c.Status().Links[1].State == chain.LinkInSync })
+			within(t, 2*time.Minute, "the link is in step", func() bool { return c.Status().Links[1].State == chain.LinkInSync })
 			require.Equal(t, "memory", c.Status().Links[1].Driver)
 		})
 	}

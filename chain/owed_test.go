@@ -50,73 +50,82 @@ func (f *faulty) hold(ops ...string) (release func()) {
 // answer, which gets it once it does.
 func TestAsyncDoesNotWaitForStandbys(t *testing.T) {
 	t.Parallel()
-	b := openAsync(t, nil)
-	release := b.stores[1].hold("merge")
-	b.start(t, "w")
-	require.Nil(t, b.stores[1].held(t, "w"))
-	release()
-	eventually(t, "the standby has it", func() bool { return b.stores[1].held(t, "w") != nil })
-	require.Equal(t, []string{"b"}, b.stores[0].epoch(t).InSync)
+	synctest.Test(t, func(t *testing.T) {
+		b := openAsync(t, nil)
+		release := b.stores[1].hold("merge")
+		b.start(t, "w")
+		require.Nil(t, b.stores[1].held(t, "w"))
+		release()
+		eventually(t, "the standby has it", func() bool { return b.stores[1].held(t, "w") != nil })
+		require.Equal(t, []string{"b"}, b.stores[0].epoch(t).InSync)
+	})
 }
 
 // TestAsyncFailoverMissesNothing: what was acknowledged before the standby had
 // it is brought there before anything else is done in the new epoch.
 func TestAsyncFailoverMissesNothing(t *testing.T) {
 	t.Parallel()
-	b := openAsync(t, nil)
-	release := b.stores[1].hold("merge")
-	const n = 50
-	for i := range n {
-		b.start(t, fmt.Sprint("w", i))
-	}
-	b.stores[0].fail(driver.Denied)
-	read := make(chan error, n)
-	for i := range n {
-		go func() {
-			_, err := b.Get(t.Context(), fmt.Sprint("w", i))
-			read <- err
-		}()
-	}
-	eventually(t, "the failover", func() bool { return b.stores[1].epoch(t).Active == "b" })
-	require.Empty(t, read, "nothing is read in the new epoch before it has what was acknowledged")
-	release()
-	for range n {
-		require.NoError(t, <-read)
-	}
+	synctest.Test(t, func(t *testing.T) {
+		b := openAsync(t, nil)
+		release := b.stores[1].hold("merge")
+		const n = 50
+		for i := range n {
+			b.start(t, fmt.Sprint("w", i))
+		}
+		b.stores[0].fail(driver.Denied)
+		read := make(chan error, n)
+		for i := range n {
+			go func() {
+				_, err := b.Get(t.Context(), fmt.Sprint("w", i))
+				read <- err
+			}()
+		}
+		eventually(t, "the failover", func() bool { return b.stores[1].epoch(t).Active == "b" })
+		synctest.Wait()
+		require.Empty(t, read, "nothing is read in the new epoch before it has what was acknowledged")
+		release()
+		for range n {
+			require.NoError(t, <-read)
+		}
+	})
 }
 
 // TestAsyncFailoverKeepsTheLatestSavePoint: of what a workflow has gone through
 // while the standby lagged, that brings up the end, and the worker goes on from it.
 func TestAsyncFailoverKeepsTheLatestSavePoint(t *testing.T) {
 	t.Parallel()
-	b := openAsync(t, nil)
-	b.start(t, "w")
-	saved, failed := make(chan struct{}), make(chan struct{})
-	const steps = 300
-	stop := b.work(t, chain.WorkOptions{}, func(ctx context.Context, h *chain.Handle) ([]byte, error) {
-		for i := range steps {
-			if err := h.Save(ctx, fmt.Sprint("step", i), nil); err != nil {
-				return nil, err
+	synctest.Test(t, func(t *testing.T) {
+		b := openAsync(t, nil)
+		b.start(t, "w")
+		lags, saved, failed := make(chan struct{}), make(chan struct{}), make(chan struct{})
+		const steps = 300
+		stop := b.work(t, chain.WorkOptions{}, func(ctx context.Context, h *chain.Handle) ([]byte, error) {
+			<-lags
+			for i := range steps {
+				if err := h.Save(ctx, fmt.Sprint("step", i), nil); err != nil {
+					return nil, err
+				}
 			}
-		}
-		close(saved)
-		<-failed
-		return nil, h.Save(ctx, "last", nil)
+			close(saved)
+			<-failed
+			return nil, h.Save(ctx, "last", nil)
+		})
+		eventually(t, "the standby has the claim", func() bool {
+			r := b.stores[1].held(t, "w")
+			return r != nil && r.Status == driver.Leased
+		})
+		release := b.stores[1].hold("merge")
+		close(lags)
+		<-saved
+		b.stores[0].fail(driver.Denied)
+		close(failed)
+		eventually(t, "the failover", func() bool { return b.stores[1].epoch(t).Active == "b" })
+		release()
+		r := b.until(t, "w", driver.Succeeded)
+		require.Equal(t, "last", r.Step)
+		require.GreaterOrEqual(t, r.Revision, uint64(2+steps+2))
+		require.NoError(t, stop())
 	})
-	eventually(t, "the standby has the claim", func() bool {
-		r := b.stores[1].held(t, "w")
-		return r != nil && r.Status == driver.Leased
-	})
-	release := b.stores[1].hold("merge")
-	<-saved
-	b.stores[0].fail(driver.Denied)
-	close(failed)
-	eventually(t, "the failover", func() bool { return b.stores[1].epoch(t).Active == "b" })
-	release()
-	r := b.until(t, "w", driver.Succeeded)
-	require.Equal(t, "last", r.Step)
-	require.GreaterOrEqual(t, r.Revision, uint64(2+steps+2))
-	require.NoError(t, stop())
 }
 
 // TestAsyncSparesTheStandby: it is brought the latest of what a workflow goes
@@ -164,66 +173,76 @@ func TestAsyncSparesTheStandby(t *testing.T) {
 // holds, calls wait as in sync mode.
 func TestAsyncFullOutboxWaits(t *testing.T) {
 	t.Parallel()
-	b := openAsync(t, func(p *chain.Policy) { p.Outbox = 3 })
-	release := b.stores[1].hold("merge")
-	for i := range 3 {
-		b.start(t, fmt.Sprint("w", i))
-	}
-	done := make(chan driver.Record, 1)
-	b.startAsync(t, "w3", done)
-	eventually(t, "it waits for the standby too", func() bool { return b.Status().Links[1].Lag.Records == 4 })
-	require.NotNil(t, b.stores[0].held(t, "w3"))
-	require.Empty(t, done)
-	release()
-	<-done
-	require.NotNil(t, b.stores[1].held(t, "w3"))
+	synctest.Test(t, func(t *testing.T) {
+		b := openAsync(t, func(p *chain.Policy) { p.Outbox = 3 })
+		release := b.stores[1].hold("merge")
+		for i := range 3 {
+			b.start(t, fmt.Sprint("w", i))
+		}
+		done := make(chan driver.Record, 1)
+		b.startAsync(t, "w3", done)
+		eventually(t, "it waits for the standby too", func() bool { return b.Status().Links[1].Lag.Records == 4 })
+		require.NotNil(t, b.stores[0].held(t, "w3"))
+		synctest.Wait()
+		require.Empty(t, done)
+		release()
+		<-done
+		require.NotNil(t, b.stores[1].held(t, "w3"))
+	})
 }
 
 // TestAsyncCancelWaits: what nobody's lease protects is acknowledged only when
 // the standbys have it.
 func TestAsyncCancelWaits(t *testing.T) {
 	t.Parallel()
-	b := openAsync(t, nil)
-	b.start(t, "w")
-	eventually(t, "the standby has it", func() bool { return b.stores[1].held(t, "w") != nil })
-	release := b.stores[1].hold("merge")
-	done := make(chan error, 1)
-	go func() {
-		_, err := b.Cancel(t.Context(), "w", "by request")
-		done <- err
-	}()
-	eventually(t, "the active link has it", func() bool { return b.stores[0].held(t, "w").Status == driver.Cancelled })
-	require.Empty(t, done)
-	release()
-	require.NoError(t, <-done)
-	require.Equal(t, driver.Cancelled, b.stores[1].held(t, "w").Status)
+	synctest.Test(t, func(t *testing.T) {
+		b := openAsync(t, nil)
+		b.start(t, "w")
+		eventually(t, "the standby has it", func() bool { return b.stores[1].held(t, "w") != nil })
+		release := b.stores[1].hold("merge")
+		done := make(chan error, 1)
+		go func() {
+			_, err := b.Cancel(t.Context(), "w", "by request")
+			done <- err
+		}()
+		eventually(t, "the active link has it", func() bool { return b.stores[0].held(t, "w").Status == driver.Cancelled })
+		synctest.Wait()
+		require.Empty(t, done)
+		release()
+		require.NoError(t, <-done)
+		require.Equal(t, driver.Cancelled, b.stores[1].held(t, "w").Status)
+	})
 }
 
 // TestAsyncCloseSettles: Close waits until the standbys have what was
 // acknowledged.
 func TestAsyncCloseSettles(t *testing.T) {
 	t.Parallel()
-	b := openAsync(t, nil)
-	release := b.stores[1].hold("merge")
-	b.start(t, "w")
-	closed := make(chan error, 1)
-	go func() { closed <- b.Close(t.Context()) }()
-	time.AfterFunc(20*time.Millisecond, release)
-	require.NoError(t, <-closed)
-	require.NotNil(t, b.stores[1].held(t, "w"))
+	synctest.Test(t, func(t *testing.T) {
+		b := openAsync(t, nil)
+		release := b.stores[1].hold("merge")
+		b.start(t, "w")
+		closed := make(chan error, 1)
+		go func() { closed <- b.Close(t.Context()) }()
+		time.AfterFunc(20*time.Millisecond, release)
+		require.NoError(t, <-closed)
+		require.NotNil(t, b.stores[1].held(t, "w"))
+	})
 }
 
 // TestAsyncCloseTellsWhatIsMissing: Close gives up when the standby does not
 // answer, and says how much it misses.
 func TestAsyncCloseTellsWhatIsMissing(t *testing.T) {
 	t.Parallel()
-	b := openAsync(t, nil)
-	release := b.stores[1].hold("merge")
-	defer release()
-	b.start(t, "w")
-	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
-	defer cancel()
-	require.ErrorContains(t, b.Close(ctx), "1 acknowledged records have not reached the standbys")
+	synctest.Test(t, func(t *testing.T) {
+		b := openAsync(t, nil)
+		release := b.stores[1].hold("merge")
+		defer release()
+		b.start(t, "w")
+		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+		defer cancel()
+		require.ErrorContains(t, b.Close(ctx), "1 acknowledged records have not reached the standbys")
+	})
 }
 
 // TestMinInSync: with fewer standbys in step than asked for nothing is
@@ -233,35 +252,38 @@ func TestMinInSync(t *testing.T) {
 	for _, mode := range []chain.MirrorMode{chain.MirrorSync, chain.MirrorAsync} {
 		t.Run(string(mode), func(t *testing.T) {
 			t.Parallel()
-			config := configOf(newFaulty(nil), newFaulty(nil))
-			config.Policy.MinInSync, config.Policy.MirrorMode, config.Policy.Mirror = 1, mode, 50*time.Millisecond
-			config.Policy.Failback = chain.FailbackOff
-			b := open(t, config)
-			b.start(t, "w0")
-			b.stores[1].fail(driver.Full)
-			ctx, cancel := context.WithCancel(t.Context())
-			defer cancel()
-			ended := make(chan error, 2)
-			start := func(id string) {
-				_, err := b.Start(ctx, chain.Workflow{ID: id, Kind: "call"})
-				ended <- err
-			}
-			if mode == chain.MirrorAsync {
-				b.start(t, "w1") // was in step when it was acknowledged
-			} else {
-				go start("w1")
-			}
-			eventually(t, "the drop", func() bool { return len(b.stores[0].epoch(t).InSync) == 0 })
-			go start("w2")
-			calls := b.stores[0].count("commit")
-			_, err := b.Get(t.Context(), "w0") // reads go on
-			require.NoError(t, err)
-			require.Empty(t, ended)
-			require.Nil(t, b.stores[0].held(t, "w2"))
-			cancel()
-			err = <-ended
-			require.Contains(t, []driver.Class{driver.Unavailable, driver.Unknown}, driver.ClassOf(err))
-			require.LessOrEqual(t, b.stores[0].count("commit")-calls, 1, "nobody is to try again and again")
+			synctest.Test(t, func(t *testing.T) {
+				config := configOf(newFaulty(nil), newFaulty(nil))
+				config.Policy.MinInSync, config.Policy.MirrorMode, config.Policy.Mirror = 1, mode, 50*time.Millisecond
+				config.Policy.Failback = chain.FailbackOff
+				b := open(t, config)
+				b.start(t, "w0")
+				b.stores[1].fail(driver.Full)
+				ctx, cancel := context.WithCancel(t.Context())
+				defer cancel()
+				ended := make(chan error, 2)
+				start := func(id string) {
+					_, err := b.Start(ctx, chain.Workflow{ID: id, Kind: "call"})
+					ended <- err
+				}
+				if mode == chain.MirrorAsync {
+					b.start(t, "w1") // was in step when it was acknowledged
+				} else {
+					go start("w1")
+				}
+				eventually(t, "the drop", func() bool { return !b.Status().Protected })
+				calls := b.stores[0].count("commit")
+				go start("w2")
+				sleep(time.Minute)
+				_, err := b.Get(t.Context(), "w0") // reads go on
+				require.NoError(t, err)
+				require.Empty(t, ended)
+				require.Nil(t, b.stores[0].held(t, "w2"))
+				cancel()
+				err = <-ended
+				require.Contains(t, []driver.Class{driver.Unavailable, driver.Unknown}, driver.ClassOf(err))
+				require.LessOrEqual(t, b.stores[0].count("commit")-calls, 1, "nobody is to try again and again")
+			})
 		})
 	}
 }

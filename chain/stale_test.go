@@ -39,99 +39,109 @@ func leaveBehind(t *testing.T, starts int, change func(*chain.Policy)) *bench {
 // on when the active link is back.
 func TestStaleWait(t *testing.T) {
 	t.Parallel()
-	b := leaveBehind(t, 1, func(*chain.Policy) {})
-	b.stores[0].fail(driver.Denied)
-	done := make(chan driver.Record, 1)
-	b.startAsync(t, "x", done)
-	eventually(t, "all links down", func() bool { return len(eventsOf[chain.AllDown](b)) == 1 })
-	require.Equal(t, "a", b.stores[1].epoch(t).Active)
-	b.stores[0].fail(nil)
-	<-done
-	require.Empty(t, eventsOf[chain.FailedOver](b))
+	synctest.Test(t, func(t *testing.T) {
+		b := leaveBehind(t, 1, func(*chain.Policy) {})
+		b.stores[0].fail(driver.Denied)
+		done := make(chan driver.Record, 1)
+		b.startAsync(t, "x", done)
+		eventually(t, "all links down", func() bool { return len(eventsOf[chain.AllDown](b)) == 1 })
+		require.Equal(t, "a", b.stores[1].epoch(t).Active)
+		b.stores[0].fail(nil)
+		<-done
+		require.Empty(t, eventsOf[chain.FailedOver](b))
+	})
 }
 
 // TestStaleServe: a standby that has missed something serves, with what this host
 // holds for it.
 func TestStaleServe(t *testing.T) {
 	t.Parallel()
-	const n = 300
-	b := leaveBehind(t, n, func(p *chain.Policy) { p.StaleStandby = chain.StaleServe })
-	b.stores[0].fail(driver.Denied)
-	b.start(t, "after")
-	require.Equal(t, "b", b.stores[1].epoch(t).Active)
-	for i := range n {
-		r, err := b.Get(t.Context(), fmt.Sprint("w", i))
-		require.NoError(t, err)
-		require.NotNil(t, b.stores[1].held(t, r.ID))
-	}
-	eventually(t, "the event", func() bool { return len(eventsOf[chain.StaleServes](b)) == 1 })
-	e := eventsOf[chain.StaleServes](b)[0]
-	require.Equal(t, n, e.Brought)
-	require.True(t, e.Complete)
+	synctest.Test(t, func(t *testing.T) {
+		const n = 300
+		b := leaveBehind(t, n, func(p *chain.Policy) { p.StaleStandby = chain.StaleServe })
+		b.stores[0].fail(driver.Denied)
+		b.start(t, "after")
+		require.Equal(t, "b", b.stores[1].epoch(t).Active)
+		for i := range n {
+			r, err := b.Get(t.Context(), fmt.Sprint("w", i))
+			require.NoError(t, err)
+			require.NotNil(t, b.stores[1].held(t, r.ID))
+		}
+		eventually(t, "the event", func() bool { return len(eventsOf[chain.StaleServes](b)) == 1 })
+		e := eventsOf[chain.StaleServes](b)[0]
+		require.Equal(t, n, e.Brought)
+		require.True(t, e.Complete)
+	})
 }
 
 // TestStaleServeTellsWhatItLeaves: more than the outbox holds is told to be
 // missing.
 func TestStaleServeTellsWhatItLeaves(t *testing.T) {
 	t.Parallel()
-	b := leaveBehind(t, 5, func(p *chain.Policy) { p.StaleStandby, p.Outbox = chain.StaleServe, 3 })
-	b.stores[0].fail(driver.Denied)
-	b.start(t, "after")
-	eventually(t, "the event", func() bool { return len(eventsOf[chain.StaleServes](b)) == 1 })
-	e := eventsOf[chain.StaleServes](b)[0]
-	require.Equal(t, 3, e.Brought)
-	require.False(t, e.Complete)
+	synctest.Test(t, func(t *testing.T) {
+		b := leaveBehind(t, 5, func(p *chain.Policy) { p.StaleStandby, p.Outbox = chain.StaleServe, 3 })
+		b.stores[0].fail(driver.Denied)
+		b.start(t, "after")
+		eventually(t, "the event", func() bool { return len(eventsOf[chain.StaleServes](b)) == 1 })
+		e := eventsOf[chain.StaleServes](b)[0]
+		require.Equal(t, 3, e.Brought)
+		require.False(t, e.Complete)
+	})
 }
 
 // TestStaleServeHandsNothingOutAgain: a host that makes a standby serve which
 // misses what another host has finished waits for that host.
 func TestStaleServeHandsNothingOutAgain(t *testing.T) {
 	t.Parallel()
-	policy := func(p *chain.Policy) { p.StaleStandby, p.Mirror = chain.StaleServe, 300*time.Millisecond }
-	b := leaveBehind(t, 1, policy)
-	other := configOf(b.stores[0].another(), b.stores[1].another())
-	other.Policy.Failback, other.Policy.Check.Interval = chain.FailbackOff, 20*time.Millisecond
-	policy(&other.Policy)
-	another := open(t, other)
+	synctest.Test(t, func(t *testing.T) {
+		policy := func(p *chain.Policy) { p.StaleStandby, p.Mirror = chain.StaleServe, 300*time.Millisecond }
+		b := leaveBehind(t, 1, policy)
+		other := configOf(b.stores[0].another(), b.stores[1].another())
+		other.Policy.Failback, other.Policy.Check.Interval = chain.FailbackOff, 20*time.Millisecond
+		policy(&other.Policy)
+		another := open(t, other)
 
-	work(t, b, 2) // the standby knows one of them, as ready, and misses the other
-	b.stores[0].fail(driver.Denied)
-	another.stores[0].fail(driver.Denied)
-	again := make(chan string, 1)
-	ctx, cancel := context.WithCancel(t.Context())
-	ended := make(chan error, 1)
-	go func() {
-		ended <- another.Work(ctx, "call", func(_ context.Context, h *chain.Handle) ([]byte, error) {
-			again <- h.ID()
-			return nil, nil
-		}, chain.WorkOptions{})
-	}()
-	another.start(t, "fresh")
-	require.Equal(t, "fresh", <-again)
-	cancel()
-	require.NoError(t, <-ended)
-	require.Equal(t, driver.Succeeded, b.stores[1].held(t, "before").Status)
+		work(t, b, 2) // the standby knows one of them, as ready, and misses the other
+		b.stores[0].fail(driver.Denied)
+		another.stores[0].fail(driver.Denied)
+		again := make(chan string, 1)
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan error, 1)
+		go func() {
+			ended <- another.Work(ctx, "call", func(_ context.Context, h *chain.Handle) ([]byte, error) {
+				again <- h.ID()
+				return nil, nil
+			}, chain.WorkOptions{})
+		}()
+		another.start(t, "fresh")
+		require.Equal(t, "fresh", <-again)
+		cancel()
+		require.NoError(t, <-ended)
+		require.Equal(t, driver.Succeeded, b.stores[1].held(t, "before").Status)
+	})
 }
 
 // TestServesAfterAnUnseenJoin: a host that has not seen how a link came back into
 // step, and then finds it serving, does not tell that anything is missing.
 func TestServesAfterAnUnseenJoin(t *testing.T) {
 	t.Parallel()
-	b := leaveBehind(t, 1, func(*chain.Policy) {})
-	config := manual(others(b.stores)...)
-	config.Policy.Check.Interval = 20 * time.Millisecond
-	another := open(t, config)
-	b.stores[0].fail(driver.Denied)
-	b.stores[1].fail(driver.Denied)
-	require.NoError(t, another.Rejoin(t.Context(), "b", nil))
-	another.stores[0].fail(driver.Denied)
-	another.start(t, "x")
-	require.Equal(t, "b", b.stores[1].epoch(t).Active)
+	synctest.Test(t, func(t *testing.T) {
+		b := leaveBehind(t, 1, func(*chain.Policy) {})
+		config := manual(others(b.stores)...)
+		config.Policy.Check.Interval = 20 * time.Millisecond
+		another := open(t, config)
+		b.stores[0].fail(driver.Denied)
+		b.stores[1].fail(driver.Denied)
+		require.NoError(t, another.Rejoin(t.Context(), "b", nil))
+		another.stores[0].fail(driver.Denied)
+		another.start(t, "x")
+		require.Equal(t, "b", b.stores[1].epoch(t).Active)
 
-	b.stores[1].fail(nil)
-	b.start(t, "y")
-	eventually(t, "the event", func() bool { return len(eventsOf[chain.Followed](b)) == 1 })
-	require.Empty(t, eventsOf[chain.StaleServes](b))
+		b.stores[1].fail(nil)
+		b.start(t, "y")
+		eventually(t, "the event", func() bool { return len(eventsOf[chain.Followed](b)) == 1 })
+		require.Empty(t, eventsOf[chain.StaleServes](b))
+	})
 }
 
 // work ends n workflows.

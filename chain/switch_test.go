@@ -130,7 +130,9 @@ func TestSwitchUnderLoad(t *testing.T) {
 	stores := newStores(2)
 	var hosts []*bench
 	for range 3 {
-		hosts = append(hosts, open(t, manual(others(stores)...)))
+		config := manual(others(stores)...)
+		config.Policy.Timeout, config.Policy.Attempt, config.Policy.Mirror = time.Minute, 20*time.Second, time.Minute // for a slow machine
+		hosts = append(hosts, open(t, config))
 	}
 	t.Cleanup(func() {
 		for _, host := range hosts {

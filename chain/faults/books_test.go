@@ -4,6 +4,7 @@ package faults
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -69,7 +70,11 @@ func (w *world) settle(t testing.TB) {
 		return nil
 	})
 	await(t, "everything is done", func() error {
-		left, err := list(t, w.stores[w.epoch(t).Active], driver.Ready, driver.Leased, driver.Waiting)
+		active, known := w.stores[w.epoch(t).Active]
+		if !known {
+			return errors.New("no link tells which one is active")
+		}
+		left, err := list(t, active, driver.Ready, driver.Leased, driver.Waiting)
 		if err == nil && len(left) > 0 {
 			err = fmt.Errorf("%d workflows are not done, among them %s", len(left), slices.Sorted(maps.Keys(left))[0])
 		}
@@ -98,7 +103,7 @@ func (w *world) finish(t testing.TB) {
 		}
 	}
 	for _, pid := range plugins {
-		require.NoError(t, gone(pid), "a plugin was left behind")
+		await(t, "no plugin is left behind", func() error { return gone(pid) })
 	}
 	w.summary(t, w.entries(t))
 	final := w.listAnew(t, first)
