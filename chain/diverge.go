@@ -46,10 +46,16 @@ func classify(theirs, ours *driver.Record, now time.Time, retention time.Duratio
 		return DivergenceNone
 	case order > 0:
 		return DivergenceAhead
-	case theirs.Revision < ours.Revision:
+	case theirs.Revision < ours.Revision, overBefore(theirs, ours):
 		return DivergenceOlder
 	}
 	return DivergenceBehind
+}
+
+// overBefore reports whether theirs is another workflow, which had expired when ours
+// was started with its id.
+func overBefore(theirs, ours *driver.Record) bool {
+	return !theirs.Expires.IsZero() && !theirs.Expires.After(ours.Created)
 }
 
 func classifyUnknown(theirs *driver.Record, now time.Time, retention time.Duration) Divergence {

@@ -23,6 +23,14 @@ func TestClassify(t *testing.T) {
 		r.Status, r.Updated = status, at.Add(-age)
 		return r
 	}
+	expired := func(r *driver.Record) *driver.Record {
+		r.Status, r.Expires = driver.Succeeded, at
+		return r
+	}
+	created := func(r *driver.Record) *driver.Record {
+		r.Created = at
+		return r
+	}
 	for _, tc := range []struct {
 		name         string
 		theirs, ours *driver.Record
@@ -39,6 +47,8 @@ func TestClassify(t *testing.T) {
 		{"the same revision of the same epoch, higher token", rec(1, 2, two), rec(1, 2, one), time.Hour, DivergenceAhead},
 		{"a later revision of the same epoch", rec(1, 3, two), rec(1, 2, one), time.Hour, DivergenceAhead},
 		{"an earlier revision of a newer epoch", rec(3, 1, two), rec(1, 2, one), time.Hour, DivergenceAhead},
+		{"another workflow, which had expired", expired(rec(1, 5, two)), created(rec(1, 2, one)), time.Hour, DivergenceOlder},
+		{"another workflow, which had not", rec(1, 5, two), created(rec(1, 2, one)), time.Hour, DivergenceBehind},
 		{"unknown, changed within the retention", aged(rec(1, 1, one), driver.Ready, 59*time.Minute), nil, time.Hour, DivergenceUnknown},
 		{"unknown and ended within the retention", aged(rec(1, 1, one), driver.Succeeded, 59*time.Minute), nil, time.Hour, DivergenceUnknown},
 		{"unknown, where nothing is forgotten", aged(rec(1, 1, one), driver.Ready, 1000*time.Hour), nil, -1, DivergenceUnknown},

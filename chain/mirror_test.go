@@ -280,3 +280,29 @@ func TestStoreTime(t *testing.T) {
 		})
 	}
 }
+
+// An id may be used anew once a store has forgotten the workflow that had it, also
+// while a standby has not forgotten it yet.
+func TestIDThatIsUsedAnewReachesTheStandby(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		late := newFaulty(func() time.Time { return time.Now().Add(-10 * time.Second) })
+		config := configOf(newFaulty(nil), late)
+		config.Retention = time.Hour
+		b := open(t, config)
+		b.start(t, "w")
+		_, err := b.Cancel(t.Context(), "w", "no longer wanted")
+		require.NoError(t, err)
+		sleep(time.Hour + time.Second)
+		require.Nil(t, b.stores[0].held(t, "w"), "forgotten")
+		require.Equal(t, driver.Cancelled, late.held(t, "w").Status, "not yet")
+		anew := b.start(t, "w")
+		require.Equal(t, uint64(1), anew.Revision)
+		require.Equal(t, anew.Token, late.held(t, "w").Token)
+		sleep(time.Minute)
+		b.stores[0].fail(driver.Unavailable)
+		r, err := b.Get(t.Context(), "w")
+		require.NoError(t, err)
+		require.Equal(t, anew.Token, r.Token)
+	})
+}

@@ -62,7 +62,8 @@ const watchInterval = 10 * time.Second
 // failover, and all since the cursor after a resumption. A change that was never
 // acknowledged, and that a failover has overtaken, may come too, before the one
 // that counts. (Epoch, Revision) of a change tells what is new: what a consumer has
-// seen of a workflow was newer if its pair is not lower. Where a store no longer
+// seen of a workflow was newer if its pair is not lower. An id that is used anew,
+// after its workflow has expired, begins at revision 1 again. Where a store no longer
 // reaches back to the cursor, all workflows that match come once, as a list.
 //
 // Errors: that of emit as it is; driver.Unavailable that wraps ctx's error or

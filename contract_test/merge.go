@@ -18,7 +18,7 @@ func mergeCases() []Case {
 		{Area: area, Name: "StoresWhatIsNew", run: mergeNew,
 			Sentence: "Merge stores each record that is newer, by Compare, than what the store holds of its id. It does not look at bases."},
 		{Area: area, Name: "StoresWhatIsNewer", run: mergeNewer,
-			Sentence: "Compare orders two records of one workflow by age: by epoch, then revision, then token."},
+			Sentence: "Compare orders two records with one id by age: by epoch, then creation, then revision, then token."},
 		{Area: area, Name: "LeavesWhatIsOlder", run: mergeOlder,
 			Sentence: "Merge stores each record that is newer and leaves the others alone. Older records and repeats are successes."},
 		{Area: area, Name: "MayBeRepeated", run: mergeRepeat,
@@ -47,12 +47,15 @@ func ages(c *conn, id string) []driver.Record {
 	c.e.Helper()
 	r := c.complete(id)
 	low, high := driver.Token{1, 0xff}, driver.Token{2}
+	created := r.Created
 	var out []driver.Record
 	for i, v := range []struct {
 		epoch, revision uint64
 		token           driver.Token
-	}{{1, 300, high}, {2, 1, low}, {2, 9, low}, {2, 9, high}, {2, 10, low}, {2, 100, high}, {3, 2, low}, {256, 1, low}} {
-		r.Epoch, r.Revision, r.Token = v.epoch, v.revision, v.token
+		created         time.Duration // after the first
+	}{{1, 300, high, 0}, {2, 1, low, 0}, {2, 9, low, 0}, {2, 9, high, 0}, {2, 10, low, 0}, {2, 100, high, 0},
+		{2, 1, low, time.Second}, {3, 2, low, 0}, {256, 1, low, 0}} {
+		r.Epoch, r.Revision, r.Token, r.Created = v.epoch, v.revision, v.token, created.Add(v.created)
 		r.State = fmt.Append(nil, "state ", i)
 		out = append(out, r.Clone())
 	}
@@ -143,8 +146,8 @@ func mergeOrder(e *env) {
 func mergeOrderInBatch(e *env) {
 	c := e.merging()
 	all := ages(c, "a")
-	shuffled := []driver.Record{all[4], all[0], all[6], all[6], all[2], all[7], all[1], all[5], all[3]}
-	applied := []bool{true, false, true, false, false, true, false, false, false}
+	shuffled := []driver.Record{all[4], all[0], all[6], all[6], all[2], all[8], all[7], all[1], all[5], all[3]}
+	applied := []bool{true, false, true, false, false, true, false, false, false, false}
 	for i, v := range c.merge(shuffled...) {
 		require.Equal(e, applied[i], v.Applied, "record %d of the batch", i)
 	}

@@ -180,6 +180,9 @@ func newer(a, b *driver.Record) bool {
 	if a.Epoch != b.Epoch {
 		return a.Epoch > b.Epoch
 	}
+	if !a.Created.Equal(b.Created) {
+		return a.Created.After(b.Created)
+	}
 	if a.Revision != b.Revision {
 		return a.Revision > b.Revision
 	}

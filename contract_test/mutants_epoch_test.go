@@ -201,6 +201,9 @@ var epochMutants = []mutant{
 	{name: "merges by revision before epoch", area: "Merge", wrap: overMerges(func(merged, stored *driver.Record) bool {
 		return merged.Revision > stored.Revision
 	})},
+	{name: "merges by revision before creation", area: "Merge", wrap: overMerges(func(merged, stored *driver.Record) bool {
+		return merged.Epoch == stored.Epoch && merged.Revision > stored.Revision
+	})},
 	{name: "breaks ties of merges by arrival", area: "Merge", wrap: overMerges(func(merged, stored *driver.Record) bool {
 		return merged.Epoch == stored.Epoch && merged.Revision == stored.Revision
 	})},

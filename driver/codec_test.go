@@ -155,13 +155,13 @@ func TestCompareIsAnOrderOfTransitions(t *testing.T) {
 	gen := rapid.Custom(func(t *rapid.T) driver.Record {
 		return driver.Record{
 			Epoch: rapid.Uint64Range(0, 2).Draw(t, "epoch"), Revision: rapid.Uint64Range(1, 3).Draw(t, "revision"),
-			Token: token(rapid.Byte().Draw(t, "token") % 3),
+			Token: token(rapid.Byte().Draw(t, "token") % 3), Created: time.UnixMilli(rapid.Int64Range(1, 3).Draw(t, "created")),
 		}
 	})
 	rapid.Check(t, func(t *rapid.T) {
 		a, b, c := gen.Draw(t, "a"), gen.Draw(t, "b"), gen.Draw(t, "c")
 		require.Equal(t, -driver.Compare(&a, &b), driver.Compare(&b, &a))
-		require.Equal(t, a.Epoch == b.Epoch && a.Revision == b.Revision && a.Token == b.Token, driver.Compare(&a, &b) == 0)
+		require.Equal(t, a.Epoch == b.Epoch && a.Created.Equal(b.Created) && a.Revision == b.Revision && a.Token == b.Token, driver.Compare(&a, &b) == 0)
 		if driver.Compare(&a, &b) <= 0 && driver.Compare(&b, &c) <= 0 {
 			require.LessOrEqual(t, driver.Compare(&a, &c), 0)
 		}

@@ -103,13 +103,16 @@ func (r Record) Clone() Record {
 	return r
 }
 
-// Compare orders two records of one workflow by age: by epoch, then revision,
-// then token. The token only breaks ties between records that should not both
-// exist, in the same way on every store, so that merging is free of order. It
-// returns 0 if and only if a and b are the same transition.
+// Compare orders two records with one id by age: by epoch, then creation, then
+// revision, then token. A later creation is another workflow, with an id that was
+// used anew when the one before had expired: a store may hold that one still. The
+// token only breaks ties between records that should not both exist, in the same
+// way on every store, so that merging is free of order. It returns 0 if and only if
+// a and b are the same transition.
 func Compare(a, b *Record) int {
 	return cmp.Or(
 		cmp.Compare(a.Epoch, b.Epoch),
+		a.Created.Compare(b.Created),
 		cmp.Compare(a.Revision, b.Revision),
 		bytes.Compare(a.Token[:], b.Token[:]),
 	)

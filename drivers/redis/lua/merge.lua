@@ -4,10 +4,12 @@
 local no = refused()
 if no then return no end
 
--- newer compares by epoch, revision and token, as driver.Compare does.
+-- newer compares by epoch, creation, revision and token, as driver.Compare does.
 local function newer(a, b)
   local ae, be = sub(a, 11, 18), sub(b, 11, 18)
   if ae ~= be then return less(be, ae) end
+  local ac, bc = sub(a, 63, 70), sub(b, 63, 70)
+  if ac ~= bc then return less(bc, ac) end
   local ar, br = sub(a, 3, 10), sub(b, 3, 10)
   if ar ~= br then return less(br, ar) end
   for p = 19, 34 do
