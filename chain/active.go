@@ -168,10 +168,21 @@ func try[R any](ctx context.Context, c *Chain, v *view, op operation, call func(
 // any number of failovers. It returns the view the answer belongs to. name and
 // ids label the error.
 func onActive[R any](ctx context.Context, c *Chain, op operation, name string, ids []string, call func(context.Context, *view) (R, error)) (resp R, v *view, err error) {
+	return admitted(ctx, c, op, op != opRead, name, ids, call)
+}
+
+// readOwn is onActive for what the chain reads to bring links back: whoever waits
+// for a link must not keep it out.
+func readOwn[R any](ctx context.Context, c *Chain, name string, call func(context.Context, *view) (R, error)) (resp R, v *view, err error) {
+	return admitted(ctx, c, opRead, true, name, nil, call)
+}
+
+// admitted is onActive for a call that may be exempt from Policy.MaxWaiting.
+func admitted[R any](ctx context.Context, c *Chain, op operation, exempt bool, name string, ids []string, call func(context.Context, *view) (R, error)) (resp R, v *view, err error) {
 	ctx, sight := c.telemetry.call(ctx, name)
 	defer func() { sight.end(err) }()
 	var none R
-	if err := c.enter(op != opRead, name, ids...); err != nil {
+	if err := c.enter(exempt, name, ids...); err != nil {
 		return none, c.view.Load(), err
 	}
 	defer c.inFlight.Add(-1)

@@ -109,7 +109,7 @@ func (s *start) prepare(ctx context.Context) bool {
 // enter counts the call in. It returns false if there are too many, and then to is
 // set.
 func (s *start) enter() bool {
-	s.to.Err = s.c.enter(false, string(driver.VerbStart), s.w.ID)
+	s.to.Err = s.c.enter(reserved(s.w.Kind), string(driver.VerbStart), s.w.ID)
 	if s.to.Err != nil {
 		s.item.sight.end(s.to.Err)
 	}

@@ -55,7 +55,8 @@ func (c causes) Unwrap() []error { return c }
 
 // enter counts a call in, which leaves by c.inFlight.Add(-1). The error is
 // driver.Unavailable if there are too many already and it is not exempt: what
-// workers do is, as their number is limited, and leases must not be lost.
+// workers do is, as their number is limited, and leases must not be lost; and so is
+// what brings links back, which the others may wait for.
 func (c *Chain) enter(exempt bool, op string, ids ...string) error {
 	limit := c.policy().MaxWaiting
 	if n := c.inFlight.Add(1); exempt || n <= int64(limit) {

@@ -16,7 +16,9 @@ import (
 // maintenance or to go back to a link by hand. The link must be in the in-sync
 // set, so that it holds everything; the former active link stays in the set.
 // Calls under way go on there and see no error. It returns nil at once if the
-// link is active already.
+// link is active already. With FailbackAuto the chain goes back from it to a link
+// that stands before it, once the hold-down has passed: freeze all hosts, or give
+// them FailbackManual, to stay there.
 //
 // Errors: driver.Invalid if there is no such link; driver.Conflict if it is not
 // in the set, or other hosts have changed the epoch meanwhile; driver.Unavailable

@@ -80,3 +80,31 @@ func TestWaitingCallersAreBounded(t *testing.T) {
 		require.NoError(t, stop())
 	})
 }
+
+// TestWaitingCallersDoNotKeepLinksOut: as many callers as may wait for a standby; it
+// is brought back all the same.
+func TestWaitingCallersDoNotKeepLinksOut(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		config := configOf(newStores(2)...)
+		config.Policy.MaxWaiting, config.Policy.MinInSync = 20, 1
+		b := open(t, config)
+		b.start(t, "w")
+		b.stores[1].fail(driver.Unavailable)
+		results := make(chan error, 20)
+		for i := range 20 {
+			go func() {
+				_, err := b.Start(t.Context(), chain.Workflow{ID: fmt.Sprint("n", i), Kind: "call"})
+				results <- err
+			}()
+		}
+		sleep(time.Minute)
+		require.Empty(t, results)
+		b.stores[1].fail(nil)
+		b.inStep(t, 0, "b")
+		for range 20 {
+			require.NoError(t, <-results)
+		}
+		require.Equal(t, 21, same(t, b.stores[0], b.stores[1]))
+	})
+}
