@@ -26,6 +26,12 @@ type incident struct {
 
 func (i *incident) open() bool { return i.attempts > 0 }
 
+// past reports whether nobody has called for so long since that what fails now is
+// another incident.
+func (i *incident) past(p *Policy, now time.Time) bool {
+	return i.open() && !i.spent && now.Sub(i.latest) > p.Timeout
+}
+
 // health holds the incidents of one link while it is active. Reads and mutations
 // have one each, since a store that refuses all writes may well answer reads, and
 // the other way round.
@@ -62,8 +68,8 @@ func (h *health) failed(p *Policy, op operation, started time.Time, err error, a
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	i := h.of(op)
-	if i.open() && !i.spent && now.Sub(i.latest) > p.Timeout {
-		*i = incident{} // nobody has called since: that was another incident
+	if i.past(p, now) {
+		*i = incident{}
 	}
 	i.attempts++
 	i.last, i.latest = err, now
@@ -163,7 +169,7 @@ func (h *health) gate(p *Policy, op operation) (next time.Time, limit time.Durat
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	i := h.of(op)
-	if !i.open() {
+	if !i.open() || i.past(p, time.Now()) {
 		return time.Time{}, p.Attempt
 	}
 	limit = p.Attempt

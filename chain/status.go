@@ -213,7 +213,7 @@ func (h *health) incidents(p *Policy) []IncidentStatus {
 	}{{"reads", &h.reads, p.Retries}, {"mutations", &h.mutating, p.Retries}, {"checks", &h.checks, p.Check.Fall - 1}} {
 		i := one.i
 		over := i == &h.checks && !i.slow && h.served.After(i.latest) // calls know better
-		if !i.open() || over || !i.spent && time.Since(i.latest) > p.Timeout {
+		if !i.open() || over || i.past(p, time.Now()) {
 			continue
 		}
 		left := time.Until(i.began.Add(p.Timeout))
