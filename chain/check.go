@@ -159,7 +159,8 @@ func (c *Chain) checkedActive(v *view, began time.Time, slow bool, err error) {
 		err = lost
 	}
 	if err == nil {
-		if v.active.health.checkPassed() && !c.troubled() {
+		v.active.health.checkPassed(c.policy())
+		if !c.troubled() {
 			c.recovered(v)
 		}
 		return

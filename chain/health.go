@@ -154,13 +154,18 @@ func (h *health) checkFailed(p *Policy, started time.Time, slow bool, err error)
 	return *i
 }
 
-// checkPassed ends the incident of the status checks, and returns whether its
-// budget was used up.
-func (h *health) checkPassed() (wasSpent bool) {
+// checkPassed ends the incident of the status checks, and those of calls that nobody
+// makes any more.
+func (h *health) checkPassed(p *Policy) {
+	now := time.Now()
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	wasSpent, h.checks = h.checks.spent, incident{}
-	return wasSpent
+	h.checks = incident{}
+	for _, i := range [...]*incident{&h.reads, &h.mutating} {
+		if i.open() && now.After(i.next) && now.Sub(i.latest) > p.Timeout {
+			*i = incident{}
+		}
+	}
 }
 
 // gate returns when the next attempt may start (zero: now), and the limit that
