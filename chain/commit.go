@@ -175,12 +175,14 @@ func (c *Chain) commitBatch(items []*item) {
 			}
 			return verdicts, err
 		})
-		switch {
-		case repeat:
+		if err != nil {
 			for i, it := range items {
 				applied := i < len(verdicts) && verdicts[i].Err == nil // and then another record failed the batch
 				it.back(applied || driver.ClassOf(err) == driver.Unknown)
 			}
+		}
+		switch {
+		case repeat:
 		case err == nil:
 			c.conclude(v, items, transitions, verdicts)
 			return

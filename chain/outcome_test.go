@@ -290,3 +290,31 @@ func TestOvertakenYield(t *testing.T) {
 		require.NoError(t, stop())
 	})
 }
+
+// So it is when the call that failed was another one than that which applied it.
+func TestAppliedBeforeAFailureIsUnknown(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		config := configOf(newStores(2)...)
+		config.Policy.MinInSync = 1
+		b := open(t, config)
+		b.stores[1].fail(driver.Unavailable)
+		ends := map[string]chan error{"applied": make(chan error, 1), "queued": make(chan error, 1)}
+		start := func(id string) {
+			_, err := b.Start(t.Context(), chain.Workflow{ID: id, Kind: "call"})
+			ends[id] <- err
+		}
+		go start("applied")
+		sleep(10 * time.Second)
+		require.Empty(t, b.stores[0].epoch(t).InSync)
+		go start("queued")
+		synctest.Wait() // both wait for the standby, and go on together
+		require.Nil(t, b.stores[0].held(t, "queued"))
+		b.stores[0].fail(driver.Internal, "merge") // which brings what was applied into the new epoch
+		b.stores[1].fail(nil)
+		for id, end := range ends {
+			require.ErrorIs(t, <-end, driver.Unknown, id)
+			require.NotNil(t, b.stores[0].held(t, id), id)
+		}
+	})
+}
