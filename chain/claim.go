@@ -118,6 +118,15 @@ func (c *Chain) carry(ctx context.Context, records []driver.Record, counts func(
 	return held, c.mirror(v, held)
 }
 
+// carryAll is carry for records that all count, over any number of failovers; err is
+// how their mirror has ended.
+func (c *Chain) carryAll(records []driver.Record, err error) error {
+	for err == errMoved { //nolint:errorlint // it is never wrapped
+		records, err = c.carry(c.ctx, records, func(*driver.Record) bool { return true })
+	}
+	return err
+}
+
 // mergeActive merges records into the active link of v. The error is also that of
 // any record which the link does not take. A merge goes on during a handover, and
 // may then be missing in the link that joins: that is Fenced.

@@ -142,10 +142,7 @@ func (c *Chain) repay(v *view, records []driver.Record) {
 
 // repayAll goes on with a mirror that has ended with err.
 func (c *Chain) repayAll(records []driver.Record, err error) {
-	for err == errMoved { //nolint:errorlint // it is never wrapped
-		records, err = c.carry(c.ctx, records, func(*driver.Record) bool { return true })
-	}
-	if err != nil && c.ctx.Err() == nil {
+	if err = c.carryAll(records, err); err != nil && c.ctx.Err() == nil {
 		c.log.Error("acknowledged records are on the active link only: no standby has them, and none will get them but by a resync",
 			zap.Int("records", len(records)), zap.Error(err))
 	}

@@ -204,11 +204,7 @@ func (r *resync) overtake(ctx context.Context, theirs *driver.Record, ours drive
 func (r *resync) adopt(ctx context.Context, records []driver.Record) error {
 	for len(records) > 0 && ctx.Err() == nil {
 		n := fitting(records)
-		some, err := records[:n], errMoved
-		for err == errMoved { //nolint:errorlint // it is never wrapped
-			some, err = r.c.carry(r.c.ctx, some, func(*driver.Record) bool { return true })
-		}
-		if err != nil {
+		if err := r.c.carryAll(records[:n], errMoved); err != nil {
 			return err
 		}
 		records = records[n:]
