@@ -9,6 +9,8 @@ import (
 	"sync"
 	"time"
 
+	"go.uber.org/zap"
+
 	"github.com/understudy-dev/understudy/driver"
 )
 
@@ -119,12 +121,24 @@ func (c *Chain) carry(ctx context.Context, records []driver.Record, counts func(
 }
 
 // carryAll is carry for records that all count, over any number of failovers; err is
-// how their mirror has ended.
+// how their mirror has ended. It goes on while a standby of the set can neither take
+// them nor be dropped: it must not take over without them.
 func (c *Chain) carryAll(records []driver.Record, err error) error {
-	for err == errMoved { //nolint:errorlint // it is never wrapped
+	for n := 0; ; {
+		switch {
+		case err == errMoved: //nolint:errorlint // it is never wrapped
+		case driver.ClassOf(err) == driver.Unknown && c.ctx.Err() == nil:
+			if n == 0 {
+				c.log.Error("records are on the active link only, and a standby in step lacks them: they are brought there again and again",
+					zap.Int("records", len(records)), zap.Error(err))
+			}
+			pause(c.ctx, c.ctx, c.policy().pause(n))
+			n++
+		default:
+			return err
+		}
 		records, err = c.carry(c.ctx, records, func(*driver.Record) bool { return true })
 	}
-	return err
 }
 
 // mergeActive merges records into the active link of v. The error is also that of

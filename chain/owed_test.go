@@ -310,3 +310,24 @@ func TestWhatWaitsForStandbysIsBounded(t *testing.T) {
 		require.Zero(t, b.Parked())
 	})
 }
+
+// TestAsyncStandbyThatCannotBeDropped: what was acknowledged comes to a standby that
+// could neither take it nor be left behind at first.
+func TestAsyncStandbyThatCannotBeDropped(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b := openAsync(t, nil)
+		b.stores[0].fail(driver.Internal, "advance")
+		b.stores[1].fail(driver.Unavailable, "merge")
+		b.start(t, "w")
+		sleep(time.Minute)
+		require.Equal(t, 1, b.Status().Unmirrored)
+		b.stores[0].fail(nil)
+		b.stores[1].fail(nil)
+		sleep(5 * time.Second)
+		require.Zero(t, b.Status().Unmirrored)
+		require.Equal(t, []string{"b"}, b.stores[0].epoch(t).InSync)
+		require.NotNil(t, b.stores[1].held(t, "w"))
+		require.Equal(t, 1, b.logs.FilterMessageSnippet("a standby in step lacks them").Len())
+	})
+}
