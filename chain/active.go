@@ -164,28 +164,24 @@ func try[R any](ctx context.Context, c *Chain, v *view, op operation, call func(
 	return resp, true, err
 }
 
-// onActive calls the active link until it answers, refuses, or ctx is done, over
-// any number of failovers. It returns the view the answer belongs to. name and
-// ids label the error.
+// onActive calls the active link for the application, until that answers, refuses,
+// or ctx is done, over any number of failovers. It returns the view the answer
+// belongs to. name and ids label the error.
 func onActive[R any](ctx context.Context, c *Chain, op operation, name string, ids []string, call func(context.Context, *view) (R, error)) (resp R, v *view, err error) {
-	return admitted(ctx, c, op, op != opRead, name, ids, call)
-}
-
-// readOwn is onActive for what the chain reads to bring links back: whoever waits
-// for a link must not keep it out.
-func readOwn[R any](ctx context.Context, c *Chain, name string, call func(context.Context, *view) (R, error)) (resp R, v *view, err error) {
-	return admitted(ctx, c, opRead, true, name, nil, call)
-}
-
-// admitted is onActive for a call that may be exempt from Policy.MaxWaiting.
-func admitted[R any](ctx context.Context, c *Chain, op operation, exempt bool, name string, ids []string, call func(context.Context, *view) (R, error)) (resp R, v *view, err error) {
 	ctx, sight := c.telemetry.call(ctx, name)
 	defer func() { sight.end(err) }()
-	var none R
-	if err := c.enter(exempt, name, ids...); err != nil {
+	if err := c.enter(op != opRead, name, ids...); err != nil {
+		var none R
 		return none, c.view.Load(), err
 	}
 	defer c.inFlight.Add(-1)
+	return answered(ctx, c, op, name, ids, call)
+}
+
+// answered is onActive for the chain itself, for what it reads to bring links back:
+// the calls of the application, which may wait for such a link, must not keep it out.
+func answered[R any](ctx context.Context, c *Chain, op operation, name string, ids []string, call func(context.Context, *view) (R, error)) (resp R, v *view, err error) {
+	var none R
 	unknown := false
 	for {
 		v = c.view.Load()

@@ -126,7 +126,7 @@ func (c *Chain) listOwn(ctx context.Context) ([]driver.Record, error) {
 	var all []driver.Record
 	req := driver.ListRequest{Kinds: []string{stewardKind}, Limit: driver.MaxBatch}
 	for {
-		resp, _, err := readOwn(ctx, c, "list", func(ctx context.Context, v *view) (driver.ListResponse, error) {
+		resp, _, err := answered(ctx, c, opRead, "list", nil, func(ctx context.Context, v *view) (driver.ListResponse, error) {
 			return v.active.list(ctx, req)
 		})
 		if err != nil {

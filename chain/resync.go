@@ -158,7 +158,7 @@ func onTarget[R any](ctx context.Context, r *resync, op string, call func(contex
 
 // onSource makes a read of the active link, within the incident budget.
 func onSource[R any](ctx context.Context, r *resync, op string, call func(context.Context, *link) (R, error)) (R, error) {
-	resp, _, err := readOwn(ctx, r.c, op, func(ctx context.Context, v *view) (R, error) {
+	resp, _, err := answered(ctx, r.c, opRead, op, nil, func(ctx context.Context, v *view) (R, error) {
 		if v.epoch.Number != r.v.epoch.Number {
 			var none R
 			return none, &driver.Error{Class: driver.CursorLost, Cause: errMoved}

@@ -348,3 +348,21 @@ func TestTraces(t *testing.T) {
 		require.True(t, last.ended)
 	})
 }
+
+// What the chain reads to bring a link back is no call of the application.
+func TestMetricsAreOfTheApplication(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		m := newMeters()
+		b := open(t, configOf(newStores(2)...), chain.WithMetrics(m))
+		b.stores[1].fail(driver.Unavailable)
+		b.start(t, "w")
+		b.stores[1].fail(nil)
+		b.inStep(t, 0, "b")
+		require.Len(t, b.stores[1].all(t), 1)
+		for _, operation := range []string{"get", "list"} {
+			require.Zero(t, m.count("understudy.call.duration{chain=test,class=ok,operation="+operation+"}"), operation)
+			require.Positive(t, m.count("understudy.store.call.duration{chain=test,class=ok,link=a,operation="+operation+"}"), operation)
+		}
+	})
+}
