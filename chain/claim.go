@@ -48,19 +48,30 @@ func (c *Chain) claim(ctx context.Context, req driver.ClaimRequest) (claimed, er
 	}
 	records := resp.Records
 	mine := func(r *driver.Record) bool { return r.Status == driver.Leased && r.Token == req.Token }
+	at := v // in which the records are in the active link
 	for err = c.mirror(v, records); ; records, err = c.carry(ctx, records, mine) {
 		moved := err == errMoved //nolint:errorlint // it is never wrapped
-		if !moved && (err != nil || len(records) == 0 || own || c.protected(c.view.Load())) {
-			break
+		if !moved && err != nil {
+			return claimed{}, err // they would not survive a failover: the leases run out
+		}
+		if !moved && (len(records) == 0 || own || c.protected(c.view.Load())) && c.rememberAll(at, records) {
+			return claimed{records, sent.at(), nextDue{v.active, resp.Next}}, nil
 		}
 		if !own && c.awaitProtection(ctx) != nil {
 			return claimed{}, c.ended(ctx, "claim", true)
 		}
+		at = c.view.Load()
 	}
-	if err != nil {
-		return claimed{}, err // they would not survive a failover: the leases run out
+}
+
+// rememberAll is remember for records that were claimed.
+func (c *Chain) rememberAll(v *view, records []driver.Record) bool {
+	for i := range records {
+		if !c.remember(v, &records[i]) {
+			return false
+		}
 	}
-	return claimed{records, sent.at(), nextDue{v.active, resp.Next}}, nil
+	return true
 }
 
 // firstCall notes when the first call was sent that may have had an effect, of

@@ -276,23 +276,23 @@ func (c *Chain) conclude(v *view, items []*item, transitions []driver.Transition
 	}
 	taken = c.acknowledgeEarly(v, taken)
 	if len(taken) == 0 || len(v.standbys) == 0 {
-		c.finish(taken, nil)
+		c.finish(v, taken, nil)
 		return
 	}
-	go func() { c.finish(taken, c.mirror(v, records(taken))) }()
+	go func() { c.finish(v, taken, c.mirror(v, records(taken))) }()
 }
 
-// finish answers the callers of what was applied in the active link and
+// finish answers the callers of what was applied in the active link of v and
 // mirrored with the given outcome. What was overtaken by another epoch, or has
 // too few standbys, is committed again, under the same token, in the epoch that
 // comes: the store recognises it if it has it, and applies it if not.
-func (c *Chain) finish(items []applied, err error) {
+func (c *Chain) finish(v *view, items []applied, err error) {
 	moved := err == errMoved //nolint:errorlint // it is never wrapped
 	protected := c.protected(c.view.Load())
 	var again []*item
 	for i := range items {
 		switch it := &items[i]; {
-		case moved || err == nil && !protected && !it.own:
+		case moved || err == nil && (!protected && !it.own || !c.remember(v, it.record)):
 			it.back(true)
 			again = append(again, it.item)
 		case err != nil:
@@ -306,7 +306,6 @@ func (c *Chain) finish(items []applied, err error) {
 
 // answer acknowledges the item to its caller.
 func (a *applied) answer(c *Chain) {
-	c.remember(a.record)
 	c.wakeFor(a.record)
 	a.done <- result{record: a.record}
 }

@@ -128,6 +128,7 @@ func (c *Chain) acknowledgeEarly(v *view, items []applied) []applied {
 	}
 	go c.repay(v, records(early))
 	for i := range early {
+		c.remember(v, early[i].record) // if the epoch is over, repay brings it
 		early[i].answer(c)
 	}
 	return strict

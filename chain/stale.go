@@ -48,19 +48,26 @@ func (m *missed) take() (records []driver.Record, all bool) {
 	return records, all
 }
 
-// remember keeps a record, which is acknowledged now, for the links that are
-// out of step.
-func (c *Chain) remember(r *driver.Record) {
+// remember keeps a record, which the active link of v has taken and which is to be
+// acknowledged now, for the links that are out of step. It returns false if the
+// epoch is over: a link that was out of step may serve by now, without the record.
+func (c *Chain) remember(v *view, r *driver.Record) bool {
 	p := c.policy()
 	if p.StaleStandby != StaleServe {
-		return
+		return true
 	}
-	v := c.view.Load()
+	c.mu.Lock() // bring takes what is kept
+	defer c.mu.Unlock()
+	cur := c.view.Load()
+	if cur.epoch.Number != v.epoch.Number {
+		return false
+	}
 	for _, l := range c.links {
-		if !v.counts(l) {
+		if !cur.counts(l) {
 			l.missed.add(*r, p.Outbox)
 		}
 	}
+	return true
 }
 
 // bring takes what this host holds for l, which begins to serve in v although it

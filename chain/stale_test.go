@@ -5,6 +5,7 @@ package chain_test
 import (
 	"context"
 	"fmt"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -184,5 +185,36 @@ func TestStaleServeByTheNextLink(t *testing.T) {
 		synctest.Wait()
 		require.Len(t, eventsOf[chain.StandbyDropped](b), 2, "when they were")
 		require.Empty(t, eventsOf[chain.AllDown](b))
+	})
+}
+
+// TestStaleServeKeepsLeases: what was claimed while a link was out of step is not
+// handed out again when that serves.
+func TestStaleServeKeepsLeases(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b := leaveBehind(t, 1, func(p *chain.Policy) { p.StaleStandby = chain.StaleServe })
+		var begun atomic.Int64
+		release := make(chan struct{})
+		stop := b.work(t, chain.WorkOptions{Lease: time.Minute}, func(ctx context.Context, _ *chain.Handle) ([]byte, error) {
+			begun.Add(1)
+			select {
+			case <-release:
+			case <-ctx.Done():
+			}
+			return nil, ctx.Err()
+		})
+		eventually(t, "the claims", func() bool { return begun.Load() == 2 })
+		b.stores[0].fail(driver.Denied)
+		_, err := b.Get(t.Context(), "before")
+		require.NoError(t, err)
+		require.Equal(t, "b", b.Status().Epoch.Active)
+		sleep(30 * time.Second)
+		require.Equal(t, int64(2), begun.Load())
+		close(release)
+		for _, id := range []string{"before", "w0"} {
+			b.until(t, id, driver.Succeeded)
+		}
+		require.NoError(t, stop())
 	})
 }
