@@ -64,7 +64,7 @@ func (c *Chain) claim(ctx context.Context, req driver.ClaimRequest) (claimed, er
 	}
 }
 
-// rememberAll is remember for records that were claimed.
+// rememberAll is remember for several records.
 func (c *Chain) rememberAll(v *view, records []driver.Record) bool {
 	for i := range records {
 		if !c.remember(v, &records[i]) {
@@ -132,12 +132,14 @@ func (c *Chain) carry(ctx context.Context, records []driver.Record, counts func(
 }
 
 // carryAll is carry for records that all count, over any number of failovers; err is
-// how their mirror has ended. It goes on while a standby of the set can neither take
-// them nor be dropped: it must not take over without them.
-func (c *Chain) carryAll(records []driver.Record, err error) error {
+// how their mirror in v has ended. It goes on while a standby of the set can neither
+// take them nor be dropped: it must not take over without them.
+func (c *Chain) carryAll(v *view, records []driver.Record, err error) error {
 	for n := 0; ; {
 		switch {
-		case err == errMoved: //nolint:errorlint // it is never wrapped
+		case err == nil && c.rememberAll(v, records):
+			return nil
+		case err == nil, err == errMoved: //nolint:errorlint // it is never wrapped
 		case driver.ClassOf(err) == driver.Unknown && c.ctx.Err() == nil:
 			if n == 0 {
 				c.log.Error("records are on the active link only, and a standby in step lacks them: they are brought there again and again",
@@ -148,6 +150,7 @@ func (c *Chain) carryAll(records []driver.Record, err error) error {
 		default:
 			return err
 		}
+		v = c.view.Load()
 		records, err = c.carry(c.ctx, records, func(*driver.Record) bool { return true })
 	}
 }

@@ -138,12 +138,12 @@ func (c *Chain) acknowledgeEarly(v *view, items []applied) []applied {
 // number of failovers.
 func (c *Chain) repay(v *view, records []driver.Record) {
 	defer c.owed.pay(v.epoch.Number, len(records))
-	c.repayAll(records, c.mirrorLater(v, records))
+	c.repayAll(v, records, c.mirrorLater(v, records))
 }
 
-// repayAll goes on with a mirror that has ended with err.
-func (c *Chain) repayAll(records []driver.Record, err error) {
-	if err = c.carryAll(records, err); err != nil && c.ctx.Err() == nil {
+// repayAll goes on with a mirror in v that has ended with err.
+func (c *Chain) repayAll(v *view, records []driver.Record, err error) {
+	if err = c.carryAll(v, records, err); err != nil && c.ctx.Err() == nil {
 		c.log.Error("acknowledged records are on the active link only: no standby has them, and none will get them but by a resync",
 			zap.Int("records", len(records)), zap.Error(err))
 	}

@@ -204,7 +204,7 @@ func (r *resync) overtake(ctx context.Context, theirs *driver.Record, ours drive
 func (r *resync) adopt(ctx context.Context, records []driver.Record) error {
 	for len(records) > 0 && ctx.Err() == nil {
 		n := fitting(records)
-		if err := r.c.carryAll(records[:n], errMoved); err != nil {
+		if err := r.c.carryAll(r.v, records[:n], errMoved); err != nil {
 			return err
 		}
 		records = records[n:]

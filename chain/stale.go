@@ -89,7 +89,7 @@ func (c *Chain) bring(old, v *view, l *link) {
 	c.tasks.Go(func() {
 		defer c.owed.pay(old.epoch.Number, len(records))
 		for some := range slices.Chunk(records, driver.MaxBatchBytes/driver.MaxRecordBytes) {
-			c.repayAll(some, errMoved)
+			c.repayAll(v, some, errMoved)
 		}
 	})
 }

@@ -218,3 +218,40 @@ func TestStaleServeKeepsLeases(t *testing.T) {
 		require.NoError(t, stop())
 	})
 }
+
+// TestStaleServeBringsWhatWasStored: a start that finds its workflow stored is
+// acknowledged like one that stores it.
+func TestStaleServeBringsWhatWasStored(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b := leaveBehind(t, 1, func(p *chain.Policy) { p.StaleStandby = chain.StaleServe })
+		tr, err := driver.Start(driver.Stamp{Epoch: firstEpoch, Token: driver.NewToken(), Now: time.Now()},
+			chain.Workflow{ID: "stored", Kind: "call", Input: []byte("input of stored")})
+		b.stores[0].another().alone(t, tr, err)
+		b.start(t, "stored")
+		b.stores[0].fail(driver.Denied)
+		_, err = b.Get(t.Context(), "stored")
+		require.NoError(t, err)
+		require.NotNil(t, b.stores[1].held(t, "stored"))
+	})
+}
+
+// TestStaleServeBringsWhatWasAcknowledgedEarly: to a standby that was dropped before
+// it had what was acknowledged already.
+func TestStaleServeBringsWhatWasAcknowledgedEarly(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		config := configOf(newStores(2)...)
+		config.Policy.MirrorMode, config.Policy.StaleStandby, config.Policy.Failback = chain.MirrorAsync, chain.StaleServe, chain.FailbackOff
+		b := open(t, config)
+		b.stores[1].fail(driver.Full, "merge")
+		b.start(t, "early")
+		synctest.Wait()
+		require.Empty(t, b.stores[0].epoch(t).InSync)
+		b.stores[1].fail(nil)
+		b.stores[0].fail(driver.Denied)
+		_, err := b.Get(t.Context(), "early")
+		require.NoError(t, err)
+		require.Equal(t, "b", b.Status().Epoch.Active)
+	})
+}

@@ -63,8 +63,13 @@ func (c *Chain) ensureMirrored(ctx context.Context, v *view, r Record) error {
 		switch {
 		case cur.epoch.Number != v.epoch.Number:
 			return errMoved
-		case err != nil || c.protected(cur) || reserved(r.Kind):
+		case err != nil:
 			return err
+		case c.protected(cur) || reserved(r.Kind):
+			if !c.remember(v, &r) {
+				return errMoved
+			}
+			return nil
 		case c.awaitProtection(ctx) == nil:
 			return errMoved
 		}
