@@ -372,34 +372,3 @@ func TestSlowLinkWithoutAnother(t *testing.T) {
 		require.True(t, slices.ContainsFunc(eventsOf[chain.LinkUp](b), func(e chain.LinkUp) bool { return e.Link == "a" }))
 	})
 }
-
-// TestIdleRecoveryAfterCalls: so it is when those who met the failure have gone.
-func TestIdleRecoveryAfterCalls(t *testing.T) {
-	t.Parallel()
-	for name, wait := range map[string]time.Duration{"AllDown": time.Minute, "OneFailure": time.Millisecond, "FailuresToTheEnd": 2 * time.Minute} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			synctest.Test(t, func(t *testing.T) {
-				b := openN(t, 1)
-				b.start(t, "w")
-				b.stores[0].fail(driver.Unavailable, "get", "commit")
-				ctx, cancel := context.WithTimeout(t.Context(), wait)
-				defer cancel()
-				_, err := b.Start(ctx, chain.Workflow{ID: "x", Kind: "call"})
-				require.ErrorIs(t, err, context.DeadlineExceeded)
-				_, err = b.Get(ctx, "w")
-				require.ErrorIs(t, err, context.DeadlineExceeded)
-				b.stores[0].fail(driver.Unavailable)
-				if wait < 2*time.Minute {
-					sleep(time.Minute)
-				}
-				require.Len(t, eventsOf[chain.AllDown](b), 1)
-				require.Equal(t, chain.Down, b.Status().Condition)
-				b.stores[0].fail(nil)
-				sleep(15 * time.Second)
-				require.Len(t, eventsOf[chain.Recovered](b), 1)
-				require.Equal(t, chain.Serves, b.Status().Condition)
-			})
-		})
-	}
-}

@@ -380,33 +380,3 @@ func TestHungDriver(t *testing.T) {
 		close(release)
 	})
 }
-
-// An incident that nobody has gone on with leaves the next call all of its time.
-func TestCallLongAfterAFailure(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		b := openN(t, 2)
-		b.stores[0].fail(driver.Unavailable, "commit")
-		ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
-		defer cancel()
-		_, err := b.Start(ctx, chain.Workflow{ID: "w", Kind: "call"})
-		require.ErrorIs(t, err, context.DeadlineExceeded)
-		sleep(15 * time.Second)
-		before := b.stores[0].count("commit")
-		b.stores[0].hook(func(ctx context.Context, op string) error {
-			if op != "commit" {
-				return nil
-			}
-			select {
-			case <-time.After(100 * time.Millisecond):
-				return nil
-			case <-ctx.Done():
-				return driver.ContextError(ctx, true)
-			}
-		})
-		began := time.Now()
-		b.start(t, "x")
-		require.Equal(t, 100*time.Millisecond, time.Since(began))
-		require.Equal(t, 1, b.stores[0].count("commit")-before)
-	})
-}
