@@ -85,18 +85,18 @@ func serveLane(server *wire.Server, logger *slog.Logger) {
 
 // takeLane returns the end of a lane of which the variable gives the numbers.
 func takeLane(given string) (*pipes, error) {
-	in, out, _ := strings.Cut(given, ",")
-	var files [2]*os.File
-	for i, number := range []string{in, out} {
-		fd, err := strconv.Atoi(number)
-		if err != nil {
-			return nil, fmt.Errorf("%q: want two numbers of files, with a comma", given)
-		}
+	first, second, _ := strings.Cut(given, ",")
+	in, err1 := strconv.Atoi(first)
+	out, err2 := strconv.Atoi(second)
+	if err1 != nil || err2 != nil {
+		return nil, fmt.Errorf("%q: want two numbers of files, with a comma", given)
+	}
+	for _, fd := range []int{in, out} {
 		unix.CloseOnExec(fd)
 		if err := unix.SetNonblock(fd, true); err != nil {
 			return nil, fmt.Errorf("file %d: %w", fd, err)
 		}
-		files[i] = os.NewFile(uintptr(fd), "lane")
 	}
-	return &pipes{files[0], files[1]}, nil
+	// Only now: an os.File closes what it stands for when it is no longer used.
+	return &pipes{os.NewFile(uintptr(in), "lane"), os.NewFile(uintptr(out), "lane")}, nil
 }
