@@ -17,7 +17,7 @@ PROTOC_GEN_GO_GRPC_VERSION := v1.6.2
 # What a caller may set on the command line.
 DRIVER       ?= memory
 PKG          ?= ./...
-TEST_TIMEOUT ?= 15m
+TEST_TIMEOUT ?= 30m
 TESTFLAGS    ?=
 BENCH        ?= .
 BENCHTIME    ?= 200ms
