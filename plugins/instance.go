@@ -142,7 +142,7 @@ func (i *instance) explain(err error) error {
 	p := i.process
 	path := p.cmd.Args[0]
 	if p.number() == 0 {
-		if errors.Is(err, errStopped) || errors.Is(err, context.Canceled) {
+		if errors.Is(err, errStopped) || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
 			return failed("%s was not started: %w", path, err)
 		}
 		if scarce(err) {
