@@ -48,7 +48,7 @@ func (w *waysBack) take(e Event) {
 	case ResyncFailed:
 		w.set(e.Link, wayBack{})
 	case Joined:
-		w.set(e.Link, wayBack{})
+		w.joined(e.Link)
 	case HoldDown:
 		w.set(e.Link, wayBack{hold: &HoldStatus{e.At, driver.Duration(e.For), e.Flaps}})
 	case Switched, Followed, FailedOver:
@@ -65,6 +65,16 @@ func (w *waysBack) set(link string, way wayBack) {
 		w.links = map[string]wayBack{}
 	}
 	w.links[link] = way
+}
+
+// joined ends the resync of a link. Its hold-down may have been told before.
+func (w *waysBack) joined(link string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if way, known := w.links[link]; known {
+		way.resync = nil
+		w.links[link] = way
+	}
 }
 
 func (w *waysBack) of(link string) (*ResyncStatus, *HoldStatus) {
