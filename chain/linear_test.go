@@ -236,7 +236,7 @@ func linear(t *testing.T, seed uint64, s *suited) error {
 	for _, host := range hosts {
 		require.NoError(t, host.Close(t.Context()))
 	}
-	h.disturb(data.killed)
+	h.disturb(data.deaths())
 	return h.check()
 }
 

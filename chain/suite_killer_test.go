@@ -71,6 +71,13 @@ func (k *killer) run(ctx context.Context) {
 	}
 }
 
+// deaths returns when links were killed up to now; more may be, meanwhile.
+func (c *suitedChain) deaths() []time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return slices.Clone(c.killed)
+}
+
 // upTo returns a random time of so many milliseconds, or as long as those are where
 // time is real.
 func (k *killer) upTo(n int64) time.Duration {
