@@ -193,6 +193,10 @@ func (r *resync) overtake(ctx context.Context, theirs *driver.Record, ours drive
 			return err
 		}
 		ours = renewed
+		if ours.Epoch == theirs.Epoch && ours.Created.Before(theirs.Created) {
+			return &driver.Error{Class: driver.Conflict, Store: r.to.name, Op: "resync", IDs: []string{ours.ID},
+				Detail: "it holds another workflow with this id, which was started later in the same epoch: no transition of the present one can follow that"}
+		}
 	}
 	_, err := r.merge(ctx, []driver.Record{ours})
 	return err

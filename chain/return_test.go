@@ -194,6 +194,29 @@ func TestLinkReturnsDiverged(t *testing.T) {
 	})
 }
 
+// TestLaterStartInAReturningLink: what no transition of the chain's own record can
+// follow ends the resync, and not the host.
+func TestLaterStartInAReturningLink(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b := openN(t, 2)
+		b.start(t, "w")
+		b.stores[1].fail(driver.Unavailable)
+		b.start(t, "v")
+		within(t, time.Minute, "the standby is dropped", func() bool { return len(b.Status().Epoch.InSync) == 0 })
+		r := *b.stores[0].held(t, "w")
+		r.Created, r.Token = r.Created.Add(time.Second), driver.NewToken()
+		resp, err := b.stores[1].Store.Merge(t.Context(), driver.MergeRequest{Guard: driver.Guard{Epoch: r.Epoch}, Records: []driver.Record{r}})
+		require.NoError(t, err)
+		require.True(t, resp.Verdicts[0].Applied)
+		b.stores[1].fail(nil)
+		within(t, time.Minute, "the resync fails", func() bool { return len(eventsOf[chain.ResyncFailed](b)) > 0 })
+		require.ErrorContains(t, eventsOf[chain.ResyncFailed](b)[0].Cause, "started later in the same epoch")
+		require.Empty(t, b.Status().Epoch.InSync)
+		b.start(t, "u")
+	})
+}
+
 func reportOf(t *testing.T, path string) map[string]chain.Diverged {
 	t.Helper()
 	f, err := os.Open(path)
