@@ -4,12 +4,14 @@ package chain_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math"
 	"math/rand/v2"
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -168,21 +170,38 @@ func onlySees(c porcupine.Operation) bool {
 	return isAsked && isAnswered && out.class != driver.Unknown && (in.op == "get" || out.seen == life{})
 }
 
-// check looks for an order of the calls of each workflow that explains all answers.
-func (h *history) check() error {
+// end ends the history: what is unknown by now may take effect at any later time.
+func (h *history) end() {
 	end := int64(time.Since(h.began))
-	for id, calls := range h.calls {
+	for _, calls := range h.calls {
 		for i := range calls {
 			if out, ok := calls[i].Output.(answered); ok && out.class == driver.Unknown && !out.first {
-				calls[i].Return = end + 1 // it may take effect at any later time
+				calls[i].Return = end + 1
 			}
 		}
-		result, info := porcupine.CheckOperationsVerbose(lifeModel(), calls, 0)
-		if result != porcupine.Ok {
+	}
+}
+
+// patience is how long the check looks for an order of the calls of one workflow.
+// With many unknown outcomes that can take as good as for ever, and all memory.
+const patience = 20 * time.Second
+
+var errUndecided = errors.New("no order was found in time, nor that there is none")
+
+// check looks for an order of the calls of each workflow that explains all answers.
+// It takes the time of the machine, and so is not made in a bubble.
+func (h *history) check() error {
+	var undecided error
+	for id, calls := range h.calls {
+		switch result, info := porcupine.CheckOperationsVerbose(lifeModel(), calls, patience); result {
+		case porcupine.Ok:
+		case porcupine.Unknown:
+			undecided = errUndecided
+		default:
 			return fmt.Errorf("no order of the calls explains the answers of %q:\n%s", id, unexplained(calls, info))
 		}
 	}
-	return nil
+	return undecided
 }
 
 // unexplained lists the calls, with a mark before those that the longest order
@@ -217,8 +236,8 @@ func unexplained(calls []porcupine.Operation, info porcupine.LinearizationInfo) 
 }
 
 // linear lets callers on three hosts call while the active link of two dies again
-// and again, and returns what the check of their history says.
-func linear(t *testing.T, seed uint64, s *suited) error {
+// and again, and returns their history.
+func linear(t *testing.T, seed uint64, s *suited) *history {
 	t.Helper()
 	s.chains = map[string]*suitedChain{}
 	data := s.of(t, fmt.Sprint("linear-", seed))
@@ -237,23 +256,32 @@ func linear(t *testing.T, seed uint64, s *suited) error {
 		require.NoError(t, host.Close(t.Context()))
 	}
 	h.disturb(data.deaths())
-	return h.check()
+	h.end()
+	return h
 }
 
 // The calls on a workflow take effect one after the other, each between its begin
 // and its end, over failovers and failbacks, and with outcomes that nobody knows.
 func TestLinear(t *testing.T) {
 	t.Parallel()
-	for seed := range uint64(20) {
+	const seeds = 20
+	var undecided atomic.Int64
+	t.Cleanup(func() { require.Less(t, undecided.Load(), int64(seeds/4), "histories that could not be decided") })
+	for seed := range uint64(seeds) {
 		t.Run(fmt.Sprint("Seed", seed), func(t *testing.T) {
 			t.Parallel()
-			synctest.Test(t, func(t *testing.T) {
-				s := &suited{links: 2, killing: true, erases: seed%2 == 0, latest: time.Millisecond}
-				err := linear(t, seed, s)
-				t.Logf("%d kills, %d of them with the data", s.kills.Load(), s.erased.Load())
-				require.NoError(t, err)
-				require.Positive(t, s.kills.Load())
-			})
+			s := &suited{links: 2, killing: true, erases: seed%2 == 0, latest: time.Millisecond}
+			var h *history
+			synctest.Test(t, func(t *testing.T) { h = linear(t, seed, s) })
+			t.Logf("%d kills, %d of them with the data", s.kills.Load(), s.erased.Load())
+			require.Positive(t, s.kills.Load())
+			err := h.check()
+			if errors.Is(err, errUndecided) {
+				t.Log(err)
+				undecided.Add(1)
+				return
+			}
+			require.NoError(t, err)
 		})
 	}
 }
@@ -268,10 +296,14 @@ func TestLinearFinds(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			synctest.Test(t, func(t *testing.T) {
-				s := &suited{links: 2, latest: time.Millisecond, wrap: wrap()}
-				require.ErrorContains(t, linear(t, 1, s), "no order of the calls explains the answers")
-			})
+			// Now and then nobody looks where a store has lied.
+			var err error
+			for seed := uint64(1); err == nil && seed <= 5; seed++ {
+				var h *history
+				synctest.Test(t, func(t *testing.T) { h = linear(t, seed, &suited{links: 2, latest: time.Millisecond, wrap: wrap()}) })
+				err = h.check()
+			}
+			require.ErrorContains(t, err, "no order of the calls explains the answers")
 		})
 	}
 }
