@@ -5,6 +5,7 @@ package chain
 import (
 	"cmp"
 	"context"
+	"math"
 	"slices"
 	"sync"
 	"time"
@@ -49,7 +50,7 @@ func (c *Chain) claim(ctx context.Context, req driver.ClaimRequest) (claimed, er
 	records := resp.Records
 	mine := func(r *driver.Record) bool { return r.Status == driver.Leased && r.Token == req.Token }
 	at := v // in which the records are in the active link
-	for err = c.mirror(v, records); ; records, err = c.carry(ctx, records, mine) {
+	for err = c.mirror(v, records); ; records, err = c.carry(ctx, records, v.epoch.Number+onwards, mine) {
 		moved := err == errMoved //nolint:errorlint // it is never wrapped
 		if !moved && err != nil {
 			return claimed{}, err // they would not survive a failover: the leases run out
@@ -63,6 +64,11 @@ func (c *Chain) claim(ctx context.Context, req driver.ClaimRequest) (claimed, er
 		at = c.view.Load()
 	}
 }
+
+// onwards is how much later an epoch may be for a claim to be brought into it: one
+// failover. Between two of them another host can have claimed the same, in a link
+// that this claim never came to, and bring that claim too, which counts more.
+const onwards = 2
 
 // rememberAll is remember for several records.
 func (c *Chain) rememberAll(v *view, records []driver.Record) bool {
@@ -109,8 +115,9 @@ func (f *firstCall) at() time.Time {
 
 // carry brings records, which were applied in an epoch that is over, into the
 // present one and returns those that count there, as they stand. It decides
-// nothing: whatever the store holds that is newer stays.
-func (c *Chain) carry(ctx context.Context, records []driver.Record, counts func(*driver.Record) bool) ([]driver.Record, error) {
+// nothing: whatever the store holds that is newer stays. Into an epoch after latest
+// nothing is brought, and nothing counts.
+func (c *Chain) carry(ctx context.Context, records []driver.Record, latest uint64, counts func(*driver.Record) bool) ([]driver.Record, error) {
 	if len(records) == 0 {
 		return nil, nil
 	}
@@ -119,6 +126,9 @@ func (c *Chain) carry(ctx context.Context, records []driver.Record, counts func(
 		ids[i] = records[i].ID
 	}
 	held, v, err := onActive(ctx, c, opCarry, "carry over", nil, func(ctx context.Context, v *view) ([]driver.Record, error) {
+		if v.epoch.Number > latest {
+			return nil, nil
+		}
 		if err := mergeActive(ctx, v, records); err != nil {
 			return nil, err
 		}
@@ -151,7 +161,7 @@ func (c *Chain) carryAll(v *view, records []driver.Record, err error) error {
 			return err
 		}
 		v = c.view.Load()
-		records, err = c.carry(c.ctx, records, func(*driver.Record) bool { return true })
+		records, err = c.carry(c.ctx, records, math.MaxUint64, func(*driver.Record) bool { return true })
 	}
 }
 

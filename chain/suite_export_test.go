@@ -5,6 +5,7 @@ package chain
 import (
 	"context"
 	"fmt"
+	"math"
 	"sync"
 
 	"github.com/understudy-dev/understudy/driver"
@@ -227,7 +228,7 @@ func (s *asStore) Merge(ctx context.Context, req driver.MergeRequest) (driver.Me
 		for i := range records {
 			records[i].Epoch = v.epoch.Number
 		}
-		_, err := s.c.carry(ctx, records, func(*driver.Record) bool { return true })
+		_, err := s.c.carry(ctx, records, math.MaxUint64, func(*driver.Record) bool { return true })
 		if err != errMoved { //nolint:errorlint // it is never wrapped
 			resp.Receipt = s.receipt()
 			return resp, err
