@@ -42,9 +42,10 @@ const (
 //	}
 //
 // It returns nil when all is over, and an error when no host has started the
-// program, or d is incomplete (see [driver.Driver.Check]). Nothing may be printed to standard output before. The driver's log
-// lines go to the host through the logger it is opened with; whatever else is
-// printed to standard output or standard error arrives there as well.
+// program, or d is incomplete (see [driver.Driver.Check]). Nothing may be printed to
+// standard output before. The driver's log lines go to the host through the logger
+// it is opened with; whatever else is printed to standard output or standard error
+// arrives there as well.
 //
 // SIGINT is ignored, since a Ctrl-C meant for the host reaches all its
 // processes; on SIGTERM new calls are refused and those in flight may end.
