@@ -68,7 +68,7 @@ func details(err error) []string {
 }
 
 // fieldNames matches the names of the fields of chain.Config in its problems.
-var fieldNames = regexp.MustCompile(`\bPolicy(?:\.[A-Z]\w*)+|\bLinks\[\d+\](?:\.Name)?|\bLinks\b|\bAllowWeaker\b|\bReportDir\b|\bPlugin, Driver and Store\b|^Name\b`)
+var fieldNames = regexp.MustCompile(`\bPolicy(?:\.[A-Z]\w*)+|\bLinks\[\d+\](?:\.Name)?|\bLinks\b|\bAllowWeaker\b|\bReportDir\b|\bPlugin, Driver and Store\b|^Name\b|^Host\b`)
 
 // translate puts a problem of the chain, which speaks of the fields of its
 // Config, in the words of a file. path is what it is about.
@@ -87,6 +87,8 @@ func (l *loader) keyOf(name string) string {
 	switch {
 	case name == "Name":
 		return "chain"
+	case name == "Host":
+		return "host"
 	case name == "Links":
 		return "links"
 	case name == "AllowWeaker":

@@ -8,6 +8,7 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"go.yaml.in/yaml/v3"
 )
@@ -32,6 +33,10 @@ func (l *loader) fromEnviron(name, text string) (path string, value any) {
 	}
 	o := override{loader: l, origin: Origin{Env: name}, separator: envSeparator, fold: envName}
 	path, value, ok := o.read(strings.ToLower(strings.TrimPrefix(name, envPrefix)), text)
+	if before := l.origins[path]; ok && before.Env != "" { // the names differ in case
+		l.bad(o.origin, path, "set by the %s too: want one of the two", before)
+		return "", nil
+	}
 	if !ok || !l.fits(path, value, o.origin, func(other Origin) bool { return other.Env != "" }) {
 		return "", nil
 	}
@@ -54,8 +59,8 @@ func (l *loader) fromFlags(set []string) map[string]any {
 	for _, setting := range set {
 		key, text, ok := strings.Cut(setting, "=")
 		o := override{loader: l, origin: Origin{Flag: key}, separator: ".", fold: func(s string) string { return s }}
-		if !ok {
-			l.bad(o.origin, "", "want KEY=VALUE, such as policy.timeout=5s")
+		if !ok || key == "" {
+			l.bad(Origin{Flag: setting}, "", "want KEY=VALUE, such as policy.timeout=5s")
 			continue
 		}
 		if path, value, ok := o.read(key, text); ok && l.fits(path, value, o.origin, func(other Origin) bool { return other.Flag != "" }) {
@@ -149,14 +154,31 @@ func (o *override) find(t reflect.Type, at, name string) (path, rest string, fld
 	return "", "", field{}, fmt.Errorf("%s: %s", shown(under(at, key)), unknownKey(t, key))
 }
 
+// findLink is find in the link that name begins with. The names of several links can
+// be the beginning of it.
 func (o *override) findLink(at, name string) (path, rest string, fld field, err error) {
-	for _, link := range o.links {
-		if rest, ok := strings.CutPrefix(name, o.fold(link)+o.separator); ok {
-			return o.find(linkType, join(at, link), rest)
-		}
-	}
 	link, _, _ := strings.Cut(name, o.separator)
-	return "", "", field{}, fmt.Errorf("%s.%s: no such link and key; links of the file: %s", at, link, strings.Join(o.links, ", "))
+	err = fmt.Errorf("%s.%s: no such link and key; links of the file: %s", at, link, strings.Join(o.links, ", "))
+	var meant []string
+	for _, link := range o.links {
+		inside, ok := strings.CutPrefix(name, o.fold(link)+o.separator)
+		if !ok {
+			continue
+		}
+		p, r, f, failed := o.find(linkType, join(at, link), inside)
+		if failed != nil {
+			err = failed
+			continue
+		}
+		path, rest, fld, meant = p, r, f, append(meant, link)
+	}
+	switch len(meant) {
+	case 0:
+		return "", "", field{}, err
+	case 1:
+		return path, rest, fld, nil
+	}
+	return "", "", field{}, fmt.Errorf("%s: means a key of more than one link, %s: set it in the file", at, strings.Join(meant, ", "))
 }
 
 // opaque reads a value for a driver's section, written as in the file. The value
@@ -179,6 +201,8 @@ func (o *override) opaque(key, text string) (any, error) {
 		return value, nil
 	case looksSecret(key) && o.origin.Flag != "":
 		return nil, errors.New("a secret does not belong on a command line, which others can see: want {env: NAME} or {file: PATH}")
+	case looksSecret(key) && !utf8.ValidString(text):
+		return nil, errNotUTF8
 	case looksSecret(key):
 		return text, nil
 	case err != nil || f.visited > maxNodes || len(f.problems) > 0:

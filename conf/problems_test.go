@@ -45,6 +45,7 @@ func TestProblemsOfTheFile(t *testing.T) {
 		"Contradiction":    {"policy: {attempt: 20s}", []string{`c.yaml:8: policy.attempt: is 20s: one attempt would be longer than policy.timeout, 10s`}},
 		"TwoDocuments":     {"---\nchain: x", []string{`c.yaml: more than one YAML document: want one`}},
 		"BadMerge":         {"policy: {<<: 5}", []string{`c.yaml:8: policy: << is the number 5: want a section or a list of sections`}},
+		"HostUnprintable":  {"host: \"a\\nb\"", []string{`c.yaml:8: host: "a\nb": want at most 256 bytes of printable UTF-8`}},
 		"ZeroFall":         {"policy: {check: {fall: 0}}", []string{`c.yaml:8: policy.check.fall: is "0": want a whole number above 0; leave the key out for the default`}},
 		"ZeroTime":         {"policy: {hold_down: 0s}", []string{`c.yaml:8: policy.hold_down: is "0s": want ` + aDuration}},
 		"NegativeSlow":     {"policy: {check: {slow: -1s}}", []string{`c.yaml:8: policy.check.slow: is "-1s": want a duration such as "2s" or "150ms", or "0s"`}},
@@ -122,6 +123,9 @@ func TestProblemsOfTheEnvironmentAndFlags(t *testing.T) {
 		"NoYAML":            {[]string{"UNDERSTUDY_LINKS__REDIS__CONFIG__X=[hidden"}, nil, `environment UNDERSTUDY_LINKS__REDIS__CONFIG__X: links.redis.config.x: is not a value as it would stand in the file: put a text in quotes`},
 		"EmptyKey":          {[]string{"UNDERSTUDY_LINKS__REDIS__CONFIG____X=5"}, nil, `environment UNDERSTUDY_LINKS__REDIS__CONFIG____X: links.redis.config..x: a key between two separators is empty`},
 		"WholeAndPart":      {[]string{"UNDERSTUDY_LINKS__REDIS__CONFIG__TLS={}", "UNDERSTUDY_LINKS__REDIS__CONFIG__TLS__CA=x"}, nil, `environment UNDERSTUDY_LINKS__REDIS__CONFIG__TLS__CA: links.redis.config.tls.ca: set as a whole and in part (environment UNDERSTUDY_LINKS__REDIS__CONFIG__TLS): want one of the two`},
+		"SameInTwoCases":    {[]string{"UNDERSTUDY_HOST=a", "UNDERSTUDY_host=b"}, nil, `environment UNDERSTUDY_host: host: set by the environment UNDERSTUDY_HOST too: want one of the two`},
+		"SecretNotUTF8":     {[]string{"UNDERSTUDY_LINKS__REDIS__CONFIG__PASSWORD=hidd\xe4n"}, nil, `environment UNDERSTUDY_LINKS__REDIS__CONFIG__PASSWORD: links.redis.config.password: is not UTF-8, as which alone the driver can get it`},
+		"NoKey":             {nil, []string{"=5s"}, `-set =5s: want KEY=VALUE, such as policy.timeout=5s`},
 		"NoValue":           {nil, []string{"policy.timeout"}, `-set policy.timeout: want KEY=VALUE, such as policy.timeout=5s`},
 		"UnknownFlagKey":    {nil, []string{"polcy.timeout=2s"}, `-set polcy.timeout: polcy: unknown key, perhaps "policy" is meant; known keys: ` + topKeys},
 		"WrongTypeOfFlag":   {nil, []string{"log.format=xml"}, `-set log.format: log.format: is "xml": want one of json, console`},
@@ -134,6 +138,23 @@ func TestProblemsOfTheEnvironmentAndFlags(t *testing.T) {
 			require.Equal(t, []string{c.want}, problems(t, small, c.environ, c.set...))
 		})
 	}
+}
+
+// Names of links can begin one another, and look the same as variables.
+func TestLinksOfSimilarNames(t *testing.T) {
+	t.Parallel()
+	const links = "chain: c\nlinks:\n- {name: a, driver: d}\n- {name: a.b, driver: d}\n- {name: a.config, driver: d}\n- {name: x-y, driver: d}\n- {name: x_y, driver: d}\n"
+	c, err := load(t, links, []string{"UNDERSTUDY_LINKS__A_B__CONFIG__FEED=6"}, "links.a.b.config.name=n", "links.a.config.feed=7", "links.x-y.config.feed=8")
+	require.NoError(t, err)
+	require.JSONEq(t, `{"feed": 7}`, c.Links[0].Config.Reveal())
+	require.JSONEq(t, `{"feed": 6, "name": "n"}`, c.Links[1].Config.Reveal())
+	require.JSONEq(t, `{"feed": 8}`, c.Links[3].Config.Reveal())
+	require.Equal(t, []string{`environment UNDERSTUDY_LINKS__X_Y__CONFIG__FEED: links: means a key of more than one link, x-y, x_y: set it in the file`},
+		problems(t, links, []string{"UNDERSTUDY_LINKS__X_Y__CONFIG__FEED=6"}))
+	require.Equal(t, []string{`-set links.a.config.driver: links: means a key of more than one link, a, a.config: set it in the file`},
+		problems(t, links, nil, "links.a.config.driver=memory"))
+	require.Equal(t, []string{`-set links.a.b.feed: links.a.b.feed: unknown key; known keys: name, plugin, args, sha256, driver, config`},
+		problems(t, links, nil, "links.a.b.feed=6"))
 }
 
 func TestAnAnchorThatHoldsItself(t *testing.T) {

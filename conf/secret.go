@@ -4,6 +4,7 @@ package conf
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -11,6 +12,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/understudy-dev/understudy/driver"
 )
@@ -42,12 +44,31 @@ func (r reference) String() string {
 	return fmt.Sprintf("{%s: %s}", kind, name)
 }
 
+// errNotUTF8 refuses a secret that would reach the driver as another one: JSON has
+// no other texts.
+var errNotUTF8 = errors.New("is not UTF-8, as which alone the driver can get it")
+
 // maxSecret bounds a file that holds a secret, in bytes.
 const maxSecret = 64 << 10
 
-// fetch returns what a reference at path stands for. Of a file, the last end of
-// line does not count.
+// fetch returns what a reference at path stands for. Nothing at all is no secret:
+// it would be taken for a login without a password.
 func (l *loader) fetch(r reference, path string) (string, error) {
+	secret, err := l.held(r, path)
+	switch {
+	case err != nil:
+		return "", err
+	case secret == "":
+		return "", fmt.Errorf("%s: is empty: want the secret; leave the key out for none", r)
+	case !utf8.ValidString(secret):
+		return "", fmt.Errorf("%s: %w", r, errNotUTF8)
+	}
+	return secret, nil
+}
+
+// held returns what is found at a reference at path. Of a file, the last end of line does
+// not count.
+func (l *loader) held(r reference, path string) (string, error) {
 	kind, name, _ := strings.Cut(string(r), ":")
 	if kind == envReference {
 		value, ok := l.lookupEnv(name)
@@ -108,7 +129,7 @@ func (l *loader) revealed(path string, value any) any {
 const redacted = "[redacted]"
 
 // secretWords make a key one of a secret.
-var secretWords = []string{"password", "passwd", "passphrase", "secret", "token", "credential", "apikey", "api_key",
+var secretWords = []string{"password", "passwd", "passphrase", "pwd", "secret", "token", "credential", "apikey", "api_key",
 	"access_key", "private_key", "connection_string", "dsn"}
 
 // looksSecret reports whether a key names a secret, rather than where one is.

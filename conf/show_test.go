@@ -141,16 +141,21 @@ func TestPrintingAConfigurationShowsNoSecret(t *testing.T) {
 
 func TestSecretsThatCannotBeRead(t *testing.T) {
 	t.Parallel()
-	path := write(t, "chain: c\nlinks:\n- name: a\n  driver: memory\n  config:\n    x: {env: NO_SUCH}\n    y: {file: none}\n    z: [{file: large}]\n")
+	path := write(t, "chain: c\nlinks:\n- name: a\n  driver: memory\n  config:\n    x: {env: NO_SUCH}\n    y: {file: none}\n    z: [{file: large}]\n    e: {file: empty}\n    v: {env: EMPTY}\n    l: {file: latin1}\n")
 	folder := filepath.Dir(path)
 	require.NoError(t, os.WriteFile(filepath.Join(folder, "large"), []byte(strings.Repeat(hidden, 10_000)), 0o600))
-	_, err := conf.Load(conf.Options{File: path, Environ: []string{}})
+	require.NoError(t, os.WriteFile(filepath.Join(folder, "empty"), []byte("\n"), 0o600))
+	require.NoError(t, os.WriteFile(filepath.Join(folder, "latin1"), []byte(hidden+"\xe4\n"), 0o600))
+	_, err := conf.Load(conf.Options{File: path, Environ: []string{"EMPTY="}})
 	var all conf.Problems
 	require.ErrorAs(t, err, &all)
-	require.Len(t, all, 3)
+	require.Len(t, all, 6)
 	require.Equal(t, conf.Problem{Origin: conf.Origin{File: path, Line: 6}, Key: "links.a.config.x", Detail: "{env: NO_SUCH}: the environment variable is not set"}, all[0])
 	require.Contains(t, all[1].String(), "c.yaml:7: links.a.config.y: {file: none}: open "+folder)
 	require.Contains(t, all[2].String(), "c.yaml:8: links.a.config.z: {file: large}: more than 65536 bytes")
+	require.Contains(t, all[3].String(), "c.yaml:9: links.a.config.e: {file: empty}: is empty: want the secret")
+	require.Contains(t, all[4].String(), "c.yaml:10: links.a.config.v: {env: EMPTY}: is empty: want the secret")
+	require.Contains(t, all[5].String(), "c.yaml:11: links.a.config.l: {file: latin1}: is not UTF-8")
 	require.NotContains(t, err.Error(), hidden)
 }
 
