@@ -3,6 +3,7 @@
 package chain
 
 import (
+	"cmp"
 	"time"
 
 	"go.uber.org/zap"
@@ -28,13 +29,14 @@ func (Thawed) event() {}
 // or bring links back by itself; a resync that it is at goes on in another host.
 // When the active link fails, callers wait to
 // their own deadlines, and go on when it serves again. Freezing a frozen host
-// replaces the reason.
+// replaces the reason, which should say who has done it and why.
 //
 // Everything else goes on: a standby that fails is dropped, as callers would wait
 // for it otherwise; the decisions of other hosts are followed, so a maintenance
-// that nobody may react to freezes each host; [Chain.SwitchTo] works. A frozen
-// host that restarts is not frozen.
+// that nobody may react to freezes each host; [Chain.SwitchTo] works while the
+// active link answers. A frozen host that restarts is not frozen.
 func (c *Chain) Freeze(reason string) {
+	reason = cmp.Or(reason, "no reason given") // what is shown as empty is not frozen
 	f := &Frozen{At: now(), Reason: reason}
 	c.frozen.Store(f)
 	c.log.Warn("frozen: no failover, failback or repair by this host", zap.String("reason", reason))

@@ -5,6 +5,7 @@ package chain
 import (
 	"fmt"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/understudy-dev/understudy/driver"
 )
@@ -46,6 +47,8 @@ func sparing(r driver.Record, transition func(driver.Record) (driver.Transition,
 // fitted returns as much of a reason as r has room for in its failure.
 func fitted(r driver.Record, reason string) string {
 	r.Failure = ""
+	reason = strings.ToValidUTF8(reason, string(utf8.RuneError)) // before it is measured: it may grow
+
 	const length = 1 // of the reason takes two bytes, not one
 	room := max(driver.MaxRecordBytes-leaseRoom-length-unleased(r), 0)
 	if len(reason) <= room {

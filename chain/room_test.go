@@ -108,3 +108,21 @@ func TestReasonOfALargestRecord(t *testing.T) {
 		require.NoError(t, stop())
 	})
 }
+
+// A reason that is no text grows when it is made one: it is cut all the same.
+func TestReasonThatIsNoText(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b := openN(t, 2)
+		const room = 600
+		_, err := b.Start(t.Context(), chain.Workflow{ID: "w", Kind: "call", Input: make([]byte, driver.MaxRecordBytes-room-driver.MaxOwnerBytes-200)})
+		require.NoError(t, err)
+		stop := b.work(t, quick, func(context.Context, *chain.Handle) ([]byte, error) {
+			return nil, chain.Permanent(errors.New(strings.Repeat("a\xff", room/2)))
+		})
+		within(t, time.Hour, "the end", func() bool { return b.stores[0].held(t, "w").Status == driver.Failed })
+		require.NoError(t, stop())
+		require.Regexp(t, "^(a\uFFFD){50,}a?$", b.stores[0].held(t, "w").Failure)
+		require.Zero(t, b.logs.FilterMessageSnippet("cannot").Len())
+	})
+}

@@ -50,11 +50,14 @@ func (p *pool) run(work context.Context, r driver.Record, since time.Time) {
 	sight.end(err)
 	switch {
 	case h.gone():
+		p.tellPanic(h, err)
 	case lease.Err() != nil:
 		p.lost(lease, h)
+		p.tellPanic(h, err)
 	case err == nil:
 		p.succeed(lease, h, output)
 	case ctx.Err() != nil && !isPermanent(err):
+		p.tellPanic(h, err)
 		p.end(lease, h, driver.VerbRelease, "", p.release)
 	default:
 		p.fail(lease, h, err)
@@ -77,6 +80,19 @@ func (p *pool) call(ctx context.Context, h *Handle) (output []byte, err error) {
 
 // panicked marks the error that a panic was turned into.
 type panicked struct{ error }
+
+func isPanic(err error) bool {
+	_, ok := errors.AsType[panicked](err)
+	return ok
+}
+
+// tellPanic logs a panic that ends no attempt as failed, so that it stands nowhere
+// else.
+func (p *pool) tellPanic(h *Handle, err error) {
+	if isPanic(err) {
+		p.log.Error("handler panicked", zap.String("id", h.ID()), zap.String("step", h.Step()), zap.Error(err))
+	}
+}
 
 // beat extends the lease until ctx is done: at each interval, and at once when
 // the chain has moved to another link, whose clock may differ.
@@ -136,7 +152,7 @@ func (p *pool) succeed(lease context.Context, h *Handle, output []byte) {
 func (p *pool) fail(lease context.Context, h *Handle, failure error) {
 	r := h.snapshot()
 	tell := p.log.Warn
-	if _, ok := errors.AsType[panicked](failure); ok {
+	if isPanic(failure) {
 		tell = p.log.Error
 	}
 	tell("attempt failed", zap.String("id", r.ID), zap.String("step", r.Step), zap.Uint32("attempt", r.Attempt),

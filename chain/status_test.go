@@ -275,6 +275,19 @@ func TestFreezeHoldsAFailoverBack(t *testing.T) {
 	})
 }
 
+// What is shown as empty is not frozen.
+func TestFreezeWithoutAReason(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b := openN(t, 2)
+		b.Freeze("")
+		require.NotEmpty(t, b.DryRun(t.Context()).Frozen)
+		require.Equal(t, b.DryRun(t.Context()).Frozen, b.Status().Frozen.Reason)
+		b.Thaw()
+		require.Empty(t, b.DryRun(t.Context()).Frozen)
+	})
+}
+
 // An idle host must not fail over either: status checks see the failure.
 func TestFreezeHoldsStatusChecksBack(t *testing.T) {
 	t.Parallel()

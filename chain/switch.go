@@ -20,10 +20,15 @@ import (
 // that stands before it, once the hold-down has passed: freeze all hosts, or give
 // them FailbackManual, to stay there.
 //
+// The change is made in the active link. While that does not answer, SwitchTo waits
+// for it, until a failover or the end of ctx: a link that is down is left by the
+// failover, not by a switch.
+//
 // Errors: driver.Invalid if there is no such link; driver.Conflict if it is not
-// in the set, or other hosts have changed the epoch meanwhile; driver.Unavailable
-// if the link does not answer; driver.Unknown if ctx ended before it was certain
-// that the chain has switched.
+// in the set, or the epoch has changed meanwhile, by a failover or by other hosts:
+// look at [Chain.Status], and call again if the link is still not active;
+// driver.Unavailable if the link does not answer; driver.Unknown if ctx ended before
+// it was certain that the chain has switched.
 func (c *Chain) SwitchTo(ctx context.Context, link string) error {
 	l := c.linkNamed(link)
 	if l == nil {
@@ -51,7 +56,7 @@ func (c *Chain) switchTo(ctx context.Context, l *link) error {
 		InSync: with(without(v.epoch.InSync, l.name), v.active.name)}
 	if err := c.alter(ctx, v, next); err != nil {
 		if err == errMoved { //nolint:errorlint // it is never wrapped
-			err = driver.Conflict
+			err = c.overtaken()
 		}
 		return driver.In(err, l.name, "switch")
 	}
@@ -91,7 +96,13 @@ func (c *Chain) follows(ctx context.Context, v *view, l *link) error {
 	}, func(error) {})
 	if driver.ClassOf(err) == driver.Fenced {
 		c.follow(ctx, v, l, err)
-		return driver.Conflict
+		return c.overtaken()
 	}
 	return err
+}
+
+// overtaken is the error of a switch from an epoch that is over.
+func (c *Chain) overtaken() error {
+	return &driver.Error{Class: driver.Conflict, Detail: "the epoch has changed meanwhile, the chain is at " + c.view.Load().epoch.String() +
+		": call again if the link is still to be the active one"}
 }

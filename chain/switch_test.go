@@ -58,6 +58,51 @@ func TestSwitchIsRefused(t *testing.T) {
 	})
 }
 
+// The active link fails: the failover counts, and who asked for another link is told
+// where the chain is.
+func TestSwitchInAFailover(t *testing.T) {
+	t.Parallel()
+	for name, fail := range map[string]func(*faulty){"Refused": func(f *faulty) { f.fail(driver.Unavailable) }, "Frozen": (*faulty).freeze} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				b := open(t, manual(newStores(3)...))
+				b.start(t, "w")
+				fail(b.stores[0])
+				done := make(chan driver.Record, 1)
+				b.startAsync(t, "x", done)
+				synctest.Wait()
+				err := b.SwitchTo(t.Context(), "c")
+				require.ErrorIs(t, err, driver.Conflict)
+				require.ErrorContains(t, err, "the chain is at "+b.stores[1].epoch(t).String())
+				require.Equal(t, "b", b.Status().Epoch.Active)
+				<-done
+				require.NoError(t, b.SwitchTo(t.Context(), "c"))
+				require.NotNil(t, b.stores[2].held(t, "x"))
+			})
+		})
+	}
+}
+
+// A switch is no way out of a link that is down: it ends with its context.
+func TestSwitchOfAFrozenHost(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b := open(t, manual(newStores(2)...))
+		b.Freeze("maintenance")
+		require.NoError(t, b.SwitchTo(t.Context(), "b"))
+		b.stores[1].fail(driver.Unavailable)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		err := b.SwitchTo(ctx, "a")
+		require.ErrorIs(t, err, driver.Unknown)
+		require.ErrorIs(t, err, context.DeadlineExceeded)
+		require.Equal(t, "b", b.Status().Epoch.Active)
+		b.Thaw()
+		within(t, time.Minute, "the failover", func() bool { return b.Status().Epoch.Active == "a" })
+	})
+}
+
 // The link dies when the former one has taken the switch already.
 func TestSwitchToALinkThatDies(t *testing.T) {
 	t.Parallel()

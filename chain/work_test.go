@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"go.uber.org/zap"
 
 	"github.com/understudy-dev/understudy/chain"
 	"github.com/understudy-dev/understudy/driver"
@@ -126,6 +127,42 @@ func TestPermanentErrorsAndPanics(t *testing.T) {
 		require.NoError(t, stop())
 		require.NoError(t, chain.Permanent(nil))
 		require.ErrorIs(t, chain.Permanent(errTest), errTest)
+	})
+}
+
+// A panic stands in the log also where it ends no attempt as failed.
+func TestEveryPanicIsLogged(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b := openN(t, 2)
+		stop := b.work(t, chain.WorkOptions{Drain: time.Second}, func(ctx context.Context, h *chain.Handle) ([]byte, error) {
+			switch {
+			case h.ID() == "given back" && h.Step() == "":
+				require.NoError(t, h.Yield(ctx, "next", nil))
+			case h.ID() == "given back":
+				return nil, nil
+			default:
+				<-ctx.Done()
+			}
+			panic("on purpose: " + h.ID())
+		})
+		for _, id := range []string{"given back", "cancelled", "drained"} {
+			b.start(t, id)
+		}
+		b.until(t, "given back", driver.Succeeded)
+		_, err := b.Cancel(t.Context(), "cancelled", "")
+		require.NoError(t, err)
+		sleep(time.Minute)
+		require.NoError(t, stop())
+		require.Equal(t, driver.Ready, b.stores[0].held(t, "drained").Status, "it was given back all the same")
+		var told []string
+		for _, line := range b.logs.FilterMessage("handler panicked").All() {
+			require.Equal(t, zap.ErrorLevel, line.Level)
+			require.Contains(t, line.ContextMap()["error"], fmt.Sprintf("panic: on purpose: %s\n", line.ContextMap()["id"]))
+			require.Contains(t, line.ContextMap()["error"], "work_test.go", "the stack")
+			told = append(told, fmt.Sprint(line.ContextMap()["id"]))
+		}
+		require.ElementsMatch(t, []string{"given back", "cancelled", "drained"}, told)
 	})
 }
 

@@ -98,6 +98,67 @@ func TestGetAndErrors(t *testing.T) {
 	})
 }
 
+func TestCancelAndRequeueInEachStatus(t *testing.T) {
+	t.Parallel()
+	for status, want := range map[driver.Status]struct{ cancel, requeue driver.Status }{ // Absent: refused
+		driver.Ready:     {driver.Cancelled, driver.Ready},
+		driver.Leased:    {driver.Cancelled, driver.Absent},
+		driver.Waiting:   {driver.Cancelled, driver.Ready},
+		driver.Succeeded: {driver.Absent, driver.Absent},
+		driver.Failed:    {driver.Absent, driver.Ready},
+		driver.Cancelled: {driver.Cancelled, driver.Ready},
+	} {
+		t.Run(status.String(), func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				b := openN(t, 2)
+				for _, id := range []string{"cancel", "requeue"} {
+					due := time.Time{}
+					if status == driver.Ready || status == driver.Cancelled {
+						due = time.Now().Add(time.Hour)
+					}
+					_, err := b.Start(t.Context(), chain.Workflow{ID: id, Kind: "call", Due: due})
+					require.NoError(t, err)
+				}
+				stop := b.work(t, chain.WorkOptions{}, func(ctx context.Context, h *chain.Handle) ([]byte, error) {
+					switch status {
+					case driver.Leased:
+						<-ctx.Done()
+					case driver.Waiting:
+						_, err := h.Once(ctx, "feed", func(context.Context, string) ([]byte, error) { return nil, errTest }, nil)
+						return nil, err
+					case driver.Failed:
+						return nil, chain.Permanent(errTest)
+					}
+					return nil, nil
+				})
+				for _, id := range []string{"cancel", "requeue"} {
+					if status == driver.Cancelled {
+						_, err := b.Cancel(t.Context(), id, "first")
+						require.NoError(t, err)
+					}
+					b.until(t, id, status)
+				}
+				for id, to := range map[string]driver.Status{"cancel": want.cancel, "requeue": want.requeue} {
+					change := b.Requeue
+					if id == "cancel" {
+						change = func(ctx context.Context, id string) (chain.Record, error) { return b.Cancel(ctx, id, "why") }
+					}
+					r, err := change(t.Context(), id)
+					if to == driver.Absent {
+						require.ErrorIs(t, err, driver.Conflict, id)
+						require.ErrorContains(t, err, "it is "+status.String(), id)
+						continue
+					}
+					require.NoError(t, err, id)
+					require.Equal(t, to, r.Status, id)
+				}
+				require.NoError(t, stop())
+			})
+		})
+	}
+}
+
 func TestList(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
