@@ -21,7 +21,7 @@
 // # Outcomes
 //
 // A mutation that returned nil is on the active link and on every standby of the
-// in-sync set. One that returned driver.Unknown may have been done; repeating it
+// in-sync set; with [MirrorAsync] some are there only a moment later. One that returned driver.Unknown may have been done; repeating it
 // is safe, as every transition is named by a token. Any other class means that
 // it certainly was not done.
 package chain

@@ -115,8 +115,8 @@ func (c *Chain) idempotencyKey(r *Record, step string) string {
 }
 
 // Save records a save point: from now on every attempt begins with this step and
-// state. It returns when the save point is on the active link and on every
-// standby of the in-sync set, and extends the lease.
+// state. It returns when the save point is on the active link and, but for
+// [MirrorAsync], on every standby of the in-sync set, and extends the lease.
 //
 // Errors: driver.LeaseLost when another worker may have the workflow, and the
 // handler must stop; driver.Invalid, driver.TooLarge; driver.Unavailable and
