@@ -61,13 +61,15 @@ func (r *resync) pages(ctx context.Context, list func(context.Context, string) (
 // errCursor says that a cursor is of another connection, or of before a restart.
 var errCursor error = &driver.Error{Class: driver.CursorLost, Op: "list", Detail: "the list does not go on from its cursor"}
 
-// block goes through some pages and waits for all of them, so that everything
-// before the cursor it returns is done. The error is errCursor if the list does not
+// block goes through some pages, for as long as there is to be no save point yet, and
+// waits for all of them, so that everything before the cursor it returns is done. The error is errCursor if the list does not
 // go on from next, which is not its beginning.
 func (r *resync) block(ctx context.Context, list func(context.Context, string) (driver.ListResponse, error), work func(context.Context, []driver.Record) error) (next string, done int64, err error) {
 	pages := newCrew(ctx)
 	next = r.point.List
-	for range pagesPerBlock {
+	began := time.Now()
+	for n := 0; n < pagesPerBlock && time.Since(began) < saveEvery; n++ {
+		started := time.Now()
 		page, err := list(pages.ctx, next)
 		if err != nil {
 			class := driver.ClassOf(err)
@@ -85,6 +87,7 @@ func (r *resync) block(ctx context.Context, list func(context.Context, string) (
 				break
 			}
 		}
+		r.pace(pages.ctx, started, len(page.Records))
 		if next == "" {
 			break
 		}
@@ -92,15 +95,26 @@ func (r *resync) block(ctx context.Context, list func(context.Context, string) (
 	return next, done, pages.wait()
 }
 
-// progress notes that more records are done: it keeps to the rate, tells about it
-// and makes a save point, each when it is time.
+// pace waits until a page of n records, which was begun at started, has taken as long
+// as the rate in force wants.
+func (r *resync) pace(ctx context.Context, started time.Time, n int) {
+	for ctx.Err() == nil {
+		rate := r.c.policy().ResyncRate
+		if rate == 0 {
+			return
+		}
+		left := time.Until(started.Add(time.Duration(float64(n) / float64(rate) * float64(time.Second))))
+		if left <= 0 {
+			return
+		}
+		pause(ctx, ctx, min(left, time.Second)) // the rate may change
+	}
+}
+
+// progress notes that more records are done: it tells about it and makes a save point,
+// each when it is time.
 func (r *resync) progress(ctx context.Context, done int64, step string) error {
 	r.point.Done += done
-	r.paced += done
-	if rate := r.c.policy().ResyncRate; rate > 0 {
-		due := r.began.Add(time.Duration(float64(r.paced) / float64(rate) * float64(time.Second)))
-		pause(ctx, ctx, time.Until(due))
-	}
 	if err := ctx.Err(); err != nil {
 		return driver.ContextError(ctx, false)
 	}

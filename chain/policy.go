@@ -68,8 +68,9 @@ type Policy struct {
 	// in-sync set; what has not succeeded by then is rolled back. Not above Timeout.
 	// Default 2 s, or Timeout if that is less.
 	Handover time.Duration
-	// ResyncRate bounds the records per second that are copied to a link that comes
-	// back, to spare the stores. Default 0: no bound.
+	// ResyncRate bounds the records per second that are compared with, and copied to, a
+	// link that comes back, to spare the stores: in pages of up to 256. What is written
+	// meanwhile comes on top. Default 0: no bound.
 	ResyncRate int
 }
 

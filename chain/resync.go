@@ -39,8 +39,6 @@ type resync struct {
 	step  string
 	point resyncPoint
 	saved time.Time // when the save point was made last
-	began time.Time // when the step began in this host
-	paced int64     // records of the step in this host
 	told  time.Time // when progress was told last
 
 	mu     sync.Mutex // guards what follows, while several pages are in work
@@ -52,7 +50,7 @@ const (
 	saveEvery     = 2 * time.Second  // between save points
 	progressEvery = 10 * time.Second // between lines about the progress
 	pagesAtOnce   = 4                // in work
-	pagesPerBlock = 32               // after which all are waited for
+	pagesPerBlock = 32               // after which all are waited for, at the latest
 	followRounds  = 30               // after which writers are found to be too fast
 	targetTries   = 3                // of a call to the link that fails
 )
@@ -90,7 +88,6 @@ func (r *resync) bringUp(ctx context.Context) error {
 		if r.step != step.name {
 			continue
 		}
-		r.began, r.paced = time.Now(), 0
 		if err := step.run(ctx); err != nil {
 			return err
 		}

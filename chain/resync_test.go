@@ -227,3 +227,72 @@ func TestResyncEndsByTheErrorOfAMerge(t *testing.T) {
 		require.Equal(t, "compare", eventsOf[chain.ResyncStarted](b)[1].Step, "from the beginning")
 	})
 }
+
+// merges is a store that notes when it was brought how many records.
+type merges struct {
+	driver.Store
+	mu    sync.Mutex
+	at    []time.Time
+	sizes []int
+}
+
+func (m *merges) Merge(ctx context.Context, req driver.MergeRequest) (driver.MergeResponse, error) {
+	m.mu.Lock()
+	m.at, m.sizes = append(m.at, time.Now()), append(m.sizes, len(req.Records))
+	m.mu.Unlock()
+	return m.Store.Merge(ctx, req)
+}
+
+// A resync keeps to its rate from the first page on, tells how far it has come, and
+// goes on in another host from there. The rate can be lifted meanwhile.
+func TestResyncKeepsToItsRate(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		const rate, records = 500, 9_000
+		stores := newStores(2)
+		config := configOf(stores...)
+		config.Policy.ResyncRate = rate
+		first := open(t, config)
+		first.stores[1].fail(driver.Unavailable)
+		for _, s := range first.StartBatch(t.Context(), batchOf(records)) {
+			require.NoError(t, s.Err)
+		}
+		first.stores[1].fail(nil)
+		within(t, time.Minute, "the resync", func() bool { return len(eventsOf[chain.ResyncStarted](first)) > 0 })
+		began := time.Now()
+		sleep(12 * time.Second)
+		told := eventsOf[chain.ResyncProgress](first)
+		require.NotEmpty(t, told)
+		require.Equal(t, "copy", told[0].Step)
+		require.InDelta(t, records, told[0].About, 100)
+		require.InDelta(t, rate*told[0].At.Sub(began).Seconds(), told[0].Done, 3*driver.MaxBatch)
+		require.InDelta(t, rate*12, first.Status().Links[1].Resync.Done, 5*driver.MaxBatch)
+		require.NoError(t, first.Close(t.Context()))
+
+		own := others(stores)
+		target := &merges{Store: own[1].Store}
+		own[1].Store = target
+		config.Links = configOf(own...).Links
+		second := open(t, config)
+		within(t, time.Minute, "another host goes on", func() bool { return len(eventsOf[chain.ResyncStarted](second)) > 0 })
+		from := eventsOf[chain.ResyncStarted](second)[0]
+		require.Equal(t, "copy", from.Step)
+		require.InDelta(t, rate*12, from.Done, 6*driver.MaxBatch)
+		sleep(3 * time.Second)
+		target.mu.Lock()
+		for i := range target.at {
+			within := 0
+			for n := i; n < len(target.at) && target.at[n].Sub(target.at[i]) < time.Second; n++ {
+				within += target.sizes[n]
+			}
+			require.LessOrEqual(t, within, rate+2*driver.MaxBatch, "in the second from merge %d on", i)
+		}
+		target.mu.Unlock()
+		p := second.Policy()
+		p.ResyncRate = 0
+		require.NoError(t, second.SetPolicy(p))
+		sleep(1500 * time.Millisecond)
+		require.Equal(t, []string{"b"}, stores[0].epoch(t).InSync, "without a rate there is nothing to wait for")
+		require.Equal(t, records, same(t, stores[0], stores[1]))
+	})
+}

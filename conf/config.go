@@ -127,8 +127,9 @@ type Policy struct {
 	// Handover is the longest that mutations are held back while a link joins those in
 	// step; not above Timeout.
 	Handover time.Duration `koanf:"handover"`
-	// ResyncRate bounds the records per second that are copied to a link that comes
-	// back. 0: no bound.
+	// ResyncRate bounds the records per second that are compared with, and copied to, a
+	// link that comes back, in pages of up to 256. What is written meanwhile comes on
+	// top. 0: no bound.
 	ResyncRate int `koanf:"resync_rate" zero:"ok"`
 }
 
