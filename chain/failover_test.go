@@ -259,6 +259,10 @@ func TestLostStoreFailsOverAtOnce(t *testing.T) {
 				r, err := b.Get(t.Context(), "two")
 				require.NoError(t, err)
 				require.Equal(t, "two", r.ID)
+				eventually(t, "it is told", func() bool { return len(eventsOf[chain.LinkLost](b)) == 1 })
+				lost := eventsOf[chain.LinkLost](b)[0]
+				require.Equal(t, "a", lost.Link)
+				require.ErrorIs(t, lost.Cause, driver.Lost)
 				require.Zero(t, time.Since(began), "without a retry")
 				synctest.Wait()
 				require.ErrorIs(t, eventsOf[chain.FailedOver](b)[0].Cause, driver.Lost)

@@ -293,6 +293,44 @@ func TestOnceKeepsRoomForTheResult(t *testing.T) {
 	})
 }
 
+// The intent is recorded so slowly that the lease is over by then, as after a pause
+// of the whole process: the effect does not begin.
+func TestOnceDoesNotBeginAfterItsLease(t *testing.T) {
+	t.Parallel()
+	for range 10 { // the end of the lease and the answer come at the same time
+		synctest.Test(t, func(t *testing.T) {
+			config := configOf(newFaulty(nil))
+			config.Policy.Timeout, config.Policy.Attempt = time.Minute, time.Minute
+			b := open(t, config)
+			var o outside
+			var errs []error
+			options := quick
+			options.Lease, options.Heartbeat = 8*time.Second, 2*time.Second
+			stop := b.work(t, options, func(ctx context.Context, h *chain.Handle) ([]byte, error) {
+				if h.Attempt() == 1 {
+					b.stores[0].answers(func(op string) error {
+						if op == "commit" {
+							time.Sleep(7 * time.Second) //nolint:forbidigo // the clock of the bubble
+						}
+						return nil
+					})
+				}
+				_, err := h.Once(context.WithoutCancel(ctx), "feed", o.feed, o.happened)
+				b.stores[0].answers(nil)
+				errs = append(errs, err)
+				return nil, err
+			})
+			b.start(t, "w")
+			within(t, time.Hour, "another attempt", func() bool { return b.stores[0].held(t, "w").Status == driver.Succeeded })
+			require.NoError(t, stop())
+			require.Len(t, errs, 2)
+			require.ErrorIs(t, errs[0], driver.LeaseLost)
+			keys, calls := o.total()
+			require.Equal(t, [2]int{1, 1}, [2]int{keys, calls}, "in the second attempt")
+		})
+	}
+}
+
 func TestOnceOverAFailover(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

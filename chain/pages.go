@@ -96,11 +96,11 @@ func (r *resync) block(ctx context.Context, list func(context.Context, string) (
 }
 
 // pace waits until a page of n records, which was begun at started, has taken as long
-// as the rate in force wants.
+// as the rate in force wants. What is written meanwhile is not held up by it.
 func (r *resync) pace(ctx context.Context, started time.Time, n int) {
 	for ctx.Err() == nil {
 		rate := r.c.policy().ResyncRate
-		if rate == 0 {
+		if rate == 0 || r.step == stepFollow {
 			return
 		}
 		left := time.Until(started.Add(time.Duration(float64(n) / float64(rate) * float64(time.Second))))

@@ -296,3 +296,32 @@ func TestResyncKeepsToItsRate(t *testing.T) {
 		require.Equal(t, records, same(t, stores[0], stores[1]))
 	})
 }
+
+// Where the active link has no change feed, what is written meanwhile is found by
+// looking at everything again, and the rate does not hold up the writers.
+func TestResyncWithoutAChangeFeed(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		stores := newStores(2)
+		stores[0].about = func(d *driver.DescribeResponse) { d.Capabilities = nil }
+		config := configOf(stores...)
+		config.Policy.ResyncRate = 100
+		b := open(t, config)
+		b.stores[1].fail(driver.Unavailable)
+		for _, s := range b.StartBatch(t.Context(), batchOf(500)) {
+			require.NoError(t, s.Err)
+		}
+		b.stores[1].fail(nil)
+		within(t, time.Minute, "the resync", func() bool { return len(eventsOf[chain.ResyncStarted](b)) > 0 })
+		n := 0
+		for ; len(b.stores[0].epoch(t).InSync) == 0; n++ {
+			require.Less(t, n, 1000)
+			began := time.Now()
+			b.start(t, fmt.Sprint("meanwhile", n))
+			require.Less(t, time.Since(began), time.Second)
+			sleep(100 * time.Millisecond)
+		}
+		require.Equal(t, 500+n, same(t, b.stores[0], b.stores[1]))
+		require.Empty(t, eventsOf[chain.ResyncFailed](b))
+	})
+}

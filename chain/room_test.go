@@ -126,3 +126,22 @@ func TestReasonThatIsNoText(t *testing.T) {
 		require.Zero(t, b.logs.FilterMessageSnippet("cannot").Len())
 	})
 }
+
+// A save point finds the room that the failure of an earlier attempt has taken.
+func TestSavePointInThePlaceOfAFailure(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b := openN(t, 2)
+		stop := b.work(t, quick, func(ctx context.Context, h *chain.Handle) ([]byte, error) {
+			if h.Attempt() == 1 && h.Step() == "" {
+				return nil, errors.New(strings.Repeat("reason ", driver.MaxFailureBytes))
+			}
+			return nil, h.Save(ctx, "full", make([]byte, driver.MaxRecordBytes-driver.MaxFailureBytes))
+		})
+		b.start(t, "w")
+		r := b.until(t, "w", driver.Succeeded)
+		require.NoError(t, stop())
+		require.Len(t, r.State, driver.MaxRecordBytes-driver.MaxFailureBytes)
+		require.Len(t, b.logs.FilterMessage("attempt failed").All(), 1)
+	})
+}
