@@ -51,28 +51,30 @@ func (c *Chain) StartBatch(ctx context.Context, workflows []Workflow) []Started 
 // startAll starts the workflows together and puts what became of each into
 // started. Those that have an error there already are left out.
 func (c *Chain) startAll(ctx context.Context, workflows []Workflow, started []Started) {
-	starts := make([]*start, 0, len(workflows))
+	starts := make([]*start, len(workflows))
 	items := make([]*item, 0, len(workflows))
 	for i, w := range workflows {
-		w.Input, w.Labels = bytes.Clone(w.Input), maps.Clone(w.Labels)
 		if started[i].Err != nil {
 			continue
 		}
-		s := &start{c: c, w: w, to: &started[i]}
-		if s.prepare(ctx) && s.enter() {
-			starts, items = append(starts, s), append(items, s.item)
+		if starts[i], started[i].Err = c.newStart(ctx, w); started[i].Err == nil {
+			items = append(items, starts[i].item)
 		}
 	}
 	defer c.inFlight.Add(-int64(len(items)))
 	c.commits.add(items...)
 	var repeats errgroup.Group
-	for _, s := range starts {
-		if s.settle(ctx) {
+	for i, s := range starts {
+		if started[i].Err != nil {
+			continue
+		}
+		to := &started[i]
+		if to.Record, to.Err = s.settle(ctx, workflows[i]); s.was == nil {
 			continue
 		}
 		// Repeats wait for the mirror, which combines those that wait at one time.
 		repeats.Go(func() error {
-			s.repeat(ctx)
+			to.Record, to.Err = s.repeat(ctx, workflows[i])
 			return nil
 		})
 	}
@@ -83,74 +85,73 @@ func (c *Chain) startAll(ctx context.Context, workflows []Workflow, started []St
 type start struct {
 	c    *Chain
 	w    Workflow // shares nothing with the application
-	to   *Started
-	view *view // from before item was made
+	view *view    // from before item was made
 	item *item
 	was  *Record // what is stored, when the workflow has been started before
 }
 
-// prepare makes the transition. It returns false if there is none to send, and
-// then to is set.
-func (s *start) prepare(ctx context.Context) bool {
-	if ctx.Err() != nil || s.c.ctx.Err() != nil {
-		s.to.Err = s.c.ended(ctx, string(driver.VerbStart), false, s.w.ID)
-		return false
+// newStart prepares the start of w and counts it in.
+func (c *Chain) newStart(ctx context.Context, w Workflow) (*start, error) {
+	w.Input, w.Labels = bytes.Clone(w.Input), maps.Clone(w.Labels)
+	s := &start{c: c, w: w}
+	if err := s.prepare(ctx); err != nil {
+		return nil, err
 	}
-	s.view = s.c.view.Load()
+	err := c.enter(reserved(w.Kind), string(driver.VerbStart), w.ID)
+	if err != nil {
+		s.item.sight.end(err)
+	}
+	return s, err
+}
+
+// prepare makes the transition.
+func (s *start) prepare(ctx context.Context) error {
+	if ctx.Err() != nil || s.c.ctx.Err() != nil {
+		return s.c.ended(ctx, string(driver.VerbStart), false, s.w.ID)
+	}
+	s.view, s.was = s.c.view.Load(), nil
 	t, err := roomy(driver.Start(s.c.stamp(driver.Token{}), s.w))
 	if err != nil {
-		s.to.Err = driver.In(err, s.c.config.Name, string(driver.VerbStart), s.w.ID)
-		return false
+		return driver.In(err, s.c.config.Name, string(driver.VerbStart), s.w.ID)
 	}
 	s.item = s.c.newItem(ctx, driver.VerbStart, t)
-	return true
+	return nil
 }
 
-// enter counts the call in. It returns false if there are too many, and then to is
-// set.
-func (s *start) enter() bool {
-	s.to.Err = s.c.enter(reserved(s.w.Kind), string(driver.VerbStart), s.w.ID)
-	if s.to.Err != nil {
-		s.item.sight.end(s.to.Err)
-	}
-	return s.to.Err == nil
-}
-
-// settle waits for the item. It returns false if the workflow has been started
-// before, and it has yet to be seen to that every standby holds it.
-func (s *start) settle(ctx context.Context) bool {
+// settle waits for the item. It sets was, and returns neither a record nor an
+// error, if w has been started before: it has then yet to be seen to that every
+// standby holds it. The record shares the slices and the map of w, as the
+// application gave them.
+func (s *start) settle(ctx context.Context, w Workflow) (Record, error) {
 	r, err := s.c.await(ctx, driver.VerbStart, s.item)
-	stored := storedIn(err)
-	switch {
-	case err == nil:
-		s.to.Record = r.Clone()
-	case driver.ClassOf(err) == driver.Exists && stored != nil && stored.Kind == s.w.Kind && bytes.Equal(stored.Input, s.w.Input):
-		s.was = stored
-		return false
-	default:
-		s.to.Err = shownIn(err)
+	if err == nil {
+		r.Input, r.Labels = w.Input, w.Labels
+		return r, nil
 	}
-	return true
+	stored := storedIn(err)
+	if driver.ClassOf(err) == driver.Exists && stored != nil && stored.Kind == s.w.Kind && bytes.Equal(stored.Input, s.w.Input) {
+		s.was = stored
+		return Record{}, nil
+	}
+	return Record{}, shownIn(err)
 }
 
 // repeat sees to it that every standby holds what is stored, since whoever started
 // it may have died before that; over a failover it begins anew.
-func (s *start) repeat(ctx context.Context) {
+func (s *start) repeat(ctx context.Context, w Workflow) (Record, error) {
 	for {
 		switch err := s.c.ensureMirrored(ctx, s.view, *s.was); {
 		case err == nil:
-			s.to.Record = shown(*s.was)
-			return
+			return shown(*s.was), nil
 		case err != errMoved: //nolint:errorlint // it is never wrapped
-			s.to.Err = driver.In(err, s.c.config.Name, string(driver.VerbStart), s.w.ID)
-			return
+			return Record{}, driver.In(err, s.c.config.Name, string(driver.VerbStart), s.w.ID)
 		}
-		if !s.prepare(ctx) {
-			return
+		if err := s.prepare(ctx); err != nil {
+			return Record{}, err
 		}
 		s.c.commits.add(s.item)
-		if s.settle(ctx) {
-			return
+		if r, err := s.settle(ctx, w); s.was == nil {
+			return r, err
 		}
 	}
 }

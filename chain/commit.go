@@ -16,7 +16,7 @@ type item struct {
 	ctx   context.Context // the caller's patience
 	t     driver.Transition
 	bytes int
-	sight sighting
+	sight *sighting
 	early bool        // may be acknowledged before the standbys have it
 	own   bool        // is of the chain itself: does not wait for standbys, which it brings back
 	done  chan result // of one

@@ -93,7 +93,7 @@ func (t *telemetry) of(l labelled) metric.MeasurementOption {
 	return option
 }
 
-// sighting is something under observation; the zero sighting is none.
+// sighting is something under observation; nil is nothing.
 type sighting struct {
 	t     *telemetry
 	of    labelled
@@ -106,8 +106,8 @@ type sighting struct {
 func (t *telemetry) off() bool { return t == nil || t.meter == nil && t.tracer == nil }
 
 // see begins to observe. name is that of the span.
-func (t *telemetry) see(ctx context.Context, name string, of labelled, into metric.Float64Histogram, options ...trace.SpanStartOption) (context.Context, sighting) {
-	s := sighting{t: t, of: of, into: into, began: time.Now()}
+func (t *telemetry) see(ctx context.Context, name string, of labelled, into metric.Float64Histogram, options ...trace.SpanStartOption) (context.Context, *sighting) {
+	s := &sighting{t: t, of: of, into: into, began: time.Now()}
 	if t.tracer != nil {
 		options = append(options, trace.WithAttributes(attribute.String("understudy.chain", t.chain)))
 		ctx, s.span = t.tracer.Start(ctx, name, options...)
@@ -116,8 +116,8 @@ func (t *telemetry) see(ctx context.Context, name string, of labelled, into metr
 }
 
 // end takes in how it has ended.
-func (s sighting) end(err error) {
-	if s.t == nil {
+func (s *sighting) end(err error) {
+	if s == nil {
 		return
 	}
 	s.of.class = driver.ClassOf(err).String()
@@ -135,18 +135,18 @@ func (s sighting) end(err error) {
 }
 
 // call observes a call of the application.
-func (t *telemetry) call(ctx context.Context, operation string) (context.Context, sighting) {
+func (t *telemetry) call(ctx context.Context, operation string) (context.Context, *sighting) {
 	if t.off() {
-		return ctx, sighting{}
+		return ctx, nil
 	}
 	return t.see(ctx, "understudy "+operation, labelled{operation: operation}, t.calls)
 }
 
 // store observes one attempt on a store, with n records; 0 where records do not
 // count.
-func (t *telemetry) store(ctx context.Context, link, operation string, n int) (context.Context, sighting) {
+func (t *telemetry) store(ctx context.Context, link, operation string, n int) (context.Context, *sighting) {
 	if t.off() {
-		return ctx, sighting{}
+		return ctx, nil
 	}
 	if t.meter != nil && n > 0 {
 		t.batches.Record(ctx, int64(n), t.of(labelled{link: link, operation: operation}))
@@ -163,9 +163,9 @@ func (t *telemetry) store(ctx context.Context, link, operation string, n int) (c
 }
 
 // handler observes an attempt of a handler.
-func (t *telemetry) handler(ctx context.Context, kind, id string) (context.Context, sighting) {
+func (t *telemetry) handler(ctx context.Context, kind, id string) (context.Context, *sighting) {
 	if t.off() {
-		return ctx, sighting{}
+		return ctx, nil
 	}
 	var options []trace.SpanStartOption
 	if t.tracer != nil {

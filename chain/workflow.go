@@ -32,6 +32,9 @@ func (c *Chain) stamp(lease driver.Token) driver.Stamp {
 // workflow with the id, the kind and the input is there already, wherever it
 // stands by now, Start returns that one and nil. Labels and Due do not count.
 //
+// Start keeps nothing of w. The record of a workflow that it has created has the
+// Input and the Labels of w, not copies of them.
+//
 // Errors: driver.Exists, with the stored record, if another workflow has the id;
 // driver.Invalid; driver.TooLarge if the record would have more than 256 KiB, of
 // which 257 bytes are kept for the lease of a worker; driver.Unavailable and
@@ -45,9 +48,17 @@ func (c *Chain) Start(ctx context.Context, w Workflow) (Record, error) {
 
 // start is Start also for the workflows of the chain itself.
 func (c *Chain) start(ctx context.Context, w Workflow) (Record, error) {
-	var started [1]Started
-	c.startAll(ctx, []Workflow{w}, started[:])
-	return started[0].Record, started[0].Err
+	s, err := c.newStart(ctx, w)
+	if err != nil {
+		return Record{}, err
+	}
+	defer c.inFlight.Add(-1)
+	c.commits.add(s.item)
+	r, err := s.settle(ctx, w)
+	if s.was != nil {
+		return s.repeat(ctx, w)
+	}
+	return r, err
 }
 
 // ensureMirrored is mirror, within ctx, for a record that was read and not
