@@ -68,10 +68,10 @@ type Link struct {
 	Name string
 	// Plugin is the path of a plugin binary, run in a subprocess.
 	Plugin string
-	// Args are the arguments of the plugin, such as "plugin" and "redis" for the
+	// Args are the arguments of a Plugin, such as "plugin" and "redis" for the
 	// program understudy. Secrets belong into Config.
 	Args []string
-	// SHA256 pins the plugin binary, in hexadecimal; empty: not pinned.
+	// SHA256 pins the binary of a Plugin, in hexadecimal; empty: not pinned.
 	SHA256 string
 	// Driver is the name of a driver linked into this program.
 	Driver string
@@ -127,6 +127,12 @@ func (c *Config) validate() error {
 		names = append(names, l.Name)
 		if sources := l.sources(); sources != 1 {
 			bad("Links[%d] %q has %d of Plugin, Driver and Store: want exactly one", i, l.Name, sources)
+		}
+		if l.Plugin == "" && (l.SHA256 != "" || len(l.Args) > 0) {
+			bad("Links[%d] %q has SHA256 or Args, which only a Plugin has", i, l.Name)
+		}
+		if l.Store != nil && len(l.Config) > 0 {
+			bad("Links[%d] %q has a Config, which a ready-made Store does not take", i, l.Name)
 		}
 	}
 	for _, name := range c.AllowWeaker {

@@ -34,6 +34,8 @@ func TestConfigIsChecked(t *testing.T) {
 		{"SameName", chain.Config{Name: "test", Links: []chain.Link{good, good}}, `Links[1].Name "a" is taken`},
 		{"NoSource", chain.Config{Name: "test", Links: []chain.Link{{Name: "a"}}}, "0 of Plugin, Driver and Store"},
 		{"TwoSources", chain.Config{Name: "test", Links: []chain.Link{{Name: "a", Store: s, Driver: "memory"}}}, "2 of Plugin, Driver and Store"},
+		{"NoPlugin", chain.Config{Name: "test", Links: []chain.Link{{Name: "a", Driver: "memory", SHA256: "00"}}}, `Links[0] "a" has SHA256 or Args, which only a Plugin has`},
+		{"StoreWithConfig", chain.Config{Name: "test", Links: []chain.Link{{Name: "a", Store: s, Config: []byte("{}")}}}, `Links[0] "a" has a Config`},
 		{"AllowWeaker", chain.Config{Name: "test", Links: []chain.Link{good}, AllowWeaker: []string{"z"}}, `AllowWeaker names "z"`},
 		{"Retries", chain.Config{Name: "test", Links: []chain.Link{good}, Policy: chain.Policy{Retries: -1}}, "Policy.Retries is -1"},
 		{"Negative", chain.Config{Name: "test", Links: []chain.Link{good}, Policy: chain.Policy{Mirror: -1}}, "Policy.Mirror is -1ns"},

@@ -16,7 +16,7 @@ func (c *Chain) Policy() Policy { return *c.policy() }
 //
 // Attempts, pauses and incidents that begin afterwards follow the new policy. An
 // incident that is open goes on with its count of failures, against the new
-// limits.
+// limits. What waits for standbys goes on at once if MinInSync allows it now.
 func (c *Chain) SetPolicy(p Policy) error {
 	config := c.config
 	config.Policy = p
@@ -25,5 +25,6 @@ func (c *Chain) SetPolicy(p Policy) error {
 		return err
 	}
 	c.live.Store(&config.Policy)
+	c.moved.send() // what waits for standbys need not any more
 	return nil
 }
