@@ -32,7 +32,8 @@ const reloadInterval = 2 * time.Second
 // The file is loaded as by [Load], beside what is in force, and as a whole: only a
 // configuration without any problem takes effect, within about 4 s, once the file
 // has stopped changing. With a problem the former values stay in force, and an
-// ERROR line tells all of them, with their places. What changed besides the policy
+// ERROR line tells all of them, with their places; the file is tried again, as the
+// problem may be outside of it, such as a secret that is missing. What changed besides the policy
 // takes effect with the next start of the program; a WARN line names the keys. A
 // reload that was done is an INFO line with each key that changed.
 func Reload(ctx context.Context, o Options, current *Config, running Reloadable, log *zap.Logger) {
@@ -57,17 +58,18 @@ type reloader struct {
 	running Reloadable
 	log     *zap.Logger
 
-	path   string
-	seen   checksum // of the file as last read
-	loaded checksum // of what was last loaded, with or without success
-	failed error    // of the last read
+	path    string
+	seen    checksum // of the file as last read
+	loaded  checksum // of what was last loaded, with or without success
+	failed  error    // of the last read
+	refused string   // why what was last loaded is not in force; empty: it is
 }
 
 // checksum tells one text of a file from another.
 type checksum [sha256.Size]byte
 
-// look reads the file, and loads it if it is not what was loaded last and has been
-// the same twice: it may be half-written.
+// look reads the file, and loads it if it is not what is in force and has been the
+// same twice: it may be half-written.
 func (r *reloader) look() {
 	sum, err := r.read()
 	if err != nil {
@@ -79,8 +81,10 @@ func (r *reloader) look() {
 	}
 	settled := r.failed == nil && sum == r.seen
 	r.seen, r.failed = sum, nil
-	if settled && sum != r.loaded {
-		r.loaded = sum
+	if settled && (sum != r.loaded || r.refused != "") {
+		if sum != r.loaded {
+			r.loaded, r.refused = sum, ""
+		}
 		r.load()
 	}
 }
@@ -96,9 +100,13 @@ func (r *reloader) load() {
 		err = r.running.SetPolicy(next.Policy.chainPolicy())
 	}
 	if err != nil {
-		r.log.Error("configuration not reloaded: what is in force stays", zap.String("file", r.path), zap.Error(err))
+		if err.Error() != r.refused {
+			r.log.Error("configuration not reloaded: what is in force stays", zap.String("file", r.path), zap.Error(err))
+		}
+		r.refused = err.Error()
 		return
 	}
+	r.refused = ""
 	fields := []zap.Field{zap.String("file", r.path)}
 	for _, s := range differing(r.current, next) {
 		if strings.HasPrefix(s.Key, "policy.") {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -133,6 +134,29 @@ func TestReloadKeepsWhatIsInForce(t *testing.T) {
 		require.Empty(t, r.into.taken)
 		r.rewrite(t, small+"policy: {timeout: 30s}")
 		require.Len(t, r.into.taken, 1, "and a good one is taken again")
+	})
+}
+
+// The problem may be outside of the file: it need not be touched again.
+func TestReloadTriesAgain(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		r := reload(t, small)
+		secret := filepath.Join(filepath.Dir(r.path), "secret")
+		r.rewrite(t, strings.Replace(small, "database: 3", "database: 3, password: {file: secret}", 1)+"policy: {retries: 5}\n")
+		wait()
+		require.Contains(t, r.logs.All()[0].ContextMap()["error"], "links.redis.config.password: {file: secret}: ")
+		require.Equal(t, []string{"error: configuration not reloaded: what is in force stays"}, r.lines(), "told once")
+		require.NoError(t, os.WriteFile(secret, []byte("\n"), 0o600))
+		wait()
+		require.Equal(t, []string{"error: configuration not reloaded: what is in force stays"}, r.lines(), "it is another problem")
+		require.NoError(t, os.WriteFile(secret, []byte(hidden), 0o600))
+		wait()
+		require.Len(t, r.into.taken, 1)
+		require.Equal(t, 5, r.into.taken[0].Retries)
+		require.Equal(t, []string{"info: configuration reloaded", "warn: configuration changed where it takes a restart of the program"}, r.lines())
+		wait()
+		require.Empty(t, r.lines())
 	})
 }
 
