@@ -77,7 +77,7 @@ func ExampleHandle_Yield() {
 	defer stop()
 	c := openExample(ctx)
 	defer c.Close(ctx)
-	_, err := c.Start(ctx, chain.Workflow{ID: "1772442900.17", Kind: "recording"})
+	_, err := c.Start(ctx, chain.Workflow{ID: "1772442900.17", Kind: "recording", Labels: map[string]string{"site": "north"}})
 	check(err)
 	working, done := context.WithCancel(ctx)
 	check(c.Work(working, "recording", func(ctx context.Context, h *chain.Handle) ([]byte, error) {
@@ -85,13 +85,13 @@ func ExampleHandle_Yield() {
 			fmt.Println("recorded")
 			return nil, h.Yield(ctx, "recorded", []byte("17.wav"))
 		}
-		fmt.Printf("%s: %s\n", h.Step(), h.State())
+		fmt.Printf("%s: %s of site %s\n", h.Step(), h.State(), h.Label("site"))
 		done()
 		return nil, nil
 	}, chain.WorkOptions{}))
 	// Output:
 	// recorded
-	// recorded: 17.wav
+	// recorded: 17.wav of site north
 }
 
 // Nobody knows whether the dialer has got the contact, and nothing can ask it. The

@@ -106,7 +106,7 @@ func TestStatusThroughAnIncident(t *testing.T) {
 		require.Equal(t, chain.Serves, o.Condition)
 		require.Equal(t, chain.LinkActive, o.Links[0].State)
 		require.Contains(t, []chain.LinkState{chain.LinkOutOfStep, chain.LinkIsDown}, o.Links[1].State)
-		require.Contains(t, o.Links[1].Evidence.Text, "unavailable")
+		require.Contains(t, o.Links[1].Evidence.String(), "unavailable")
 		require.Contains(t, codesOf(o), "standby_dropped")
 
 		b.stores[0].fail(driver.Unavailable, "commit")
