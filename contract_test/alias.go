@@ -68,20 +68,23 @@ func aliasMerge(e *env) {
 
 func aliasAdvance(e *env) {
 	c := e.open()
-	next := driver.Epoch{Number: 1, Token: driver.NewToken(), Active: "a", InSync: []string{"b", "c"}}
+	next := driver.Epoch{Number: 1, Token: driver.NewToken(), Active: "a", InSync: []string{"b", "c"},
+		Incarnations: []driver.LinkIncarnation{{Link: "a", Incarnation: 1}}}
 	passed := next.Clone()
 	resp, err := c.Advance(e.Context(), driver.AdvanceRequest{Next: passed})
 	require.NoError(e, err)
-	passed.InSync[0] = "x"
+	passed.InSync[0], passed.Incarnations[0].Link = "x", "x"
 	c.stands(next)
-	resp.Epoch.InSync[0] = "y"
+	resp.Epoch.InSync[0], resp.Epoch.Incarnations[0].Link = "y", "y"
 	c.stands(next)
-	c.epochNow().InSync[0] = "z"
+	now := c.epochNow()
+	now.InSync[0], now.Incarnations[0].Link = "z", "z"
 	c.stands(next)
 
 	err = c.tryAdvance(driver.EpochVersion{}, driver.Epoch{Number: 2, Token: driver.NewToken(), Active: "a"})
 	e.refused(err, driver.Conflict)
-	e.carried(err).Epoch.InSync[0] = "w"
+	carried := e.carried(err).Epoch
+	carried.InSync[0], carried.Incarnations[0].Link = "w", "w"
 	c.stands(next)
 }
 

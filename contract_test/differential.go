@@ -143,7 +143,7 @@ func (p *player) tellError(err error) string {
 // tellEpoch leaves out the number, which depends on what was played before, but
 // for how far it is from that at the begin.
 func (p *player) tellEpoch(e *driver.Epoch) string {
-	return fmt.Sprintf("%+d.%d token %s %s %s %q", int64(e.Number)-int64(p.base.Number), e.Version, p.tellToken(e.Token), e.Active, e.State, e.InSync)
+	return fmt.Sprintf("%+d.%d token %s %s %s %q %v", int64(e.Number)-int64(p.base.Number), e.Version, p.tellToken(e.Token), e.Active, e.State, e.InSync, e.Incarnations)
 }
 
 func (p *player) tellRecord(r *driver.Record) string {

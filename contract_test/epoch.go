@@ -65,14 +65,17 @@ func epochAdvances(e *env) {
 func epochFields(e *env) {
 	c := e.open()
 	var links []string
+	var known []driver.LinkIncarnation
 	for i := range driver.MaxLinks {
 		links = append(links, fmt.Sprintf("link-%02d", i))
+		known = append(known, driver.LinkIncarnation{Link: links[i], Incarnation: math.MaxUint64 - uint64(i)})
 	}
 	was := driver.Epoch{}
 	for _, next := range []driver.Epoch{
 		{Number: 1, Active: "redis", InSync: []string{"eventstore"}},
 		{Number: 1, Version: 1, Active: "redis"},
-		{Number: 1, Version: 9, Active: "redis", InSync: links},
+		{Number: 1, Version: 2, Active: "redis", Incarnations: []driver.LinkIncarnation{{Link: "redis", Incarnation: 1<<53 + 1}}},
+		{Number: 1, Version: 9, Active: "redis", InSync: links, Incarnations: known},
 		{Number: 2, Version: 40, Active: "0", State: driver.Handover, InSync: []string{"a.b-c_d"}},
 		{Number: 1<<53 + 1, Version: math.MaxUint64 - 1, Active: text(64), InSync: []string{"a", "b"}},
 		{Number: 1<<53 + 1, Version: math.MaxUint64, Active: "eventstore", State: driver.Handover},
@@ -151,6 +154,15 @@ func epochInvalid(e *env) {
 		"no active link":   func(_ *driver.EpochVersion, n *driver.Epoch) { n.Active = "" },
 		"bad link name":    func(_ *driver.EpochVersion, n *driver.Epoch) { n.InSync = []string{"Not Valid"} },
 		"unsorted":         func(_ *driver.EpochVersion, n *driver.Epoch) { n.InSync = []string{"b", "a"} },
+		"unsorted incarnations": func(_ *driver.EpochVersion, n *driver.Epoch) {
+			n.Incarnations = []driver.LinkIncarnation{{Link: "b"}, {Link: "a"}}
+		},
+		"repeated incarnation": func(_ *driver.EpochVersion, n *driver.Epoch) {
+			n.Incarnations = []driver.LinkIncarnation{{Link: "a"}, {Link: "a", Incarnation: 1}}
+		},
+		"incarnation of a bad link name": func(_ *driver.EpochVersion, n *driver.Epoch) {
+			n.Incarnations = []driver.LinkIncarnation{{Link: "Not Valid"}}
+		},
 	} {
 		expect, next := held.At(), good
 		spoil(&expect, &next)
@@ -163,6 +175,12 @@ func epochInvalid(e *env) {
 		next.InSync = append(next.InSync, fmt.Sprintf("link-%02d", i))
 	}
 	e.refused(c.tryAdvance(held.At(), next), driver.TooLarge, "in-sync", "17")
+	c.stands(held)
+	next = good
+	for i := range driver.MaxLinks + 1 {
+		next.Incarnations = append(next.Incarnations, driver.LinkIncarnation{Link: fmt.Sprintf("link-%02d", i)})
+	}
+	e.refused(c.tryAdvance(held.At(), next), driver.TooLarge, "incarnations", "17")
 	c.stands(held)
 }
 

@@ -42,6 +42,9 @@ func (p *player) request(i int, s Step) (any, error) {
 		if s.Number == 0 {
 			next.Version = who.epoch.Version + 1
 		}
+		for n, link := range s.InSync {
+			next.Incarnations = append(next.Incarnations, driver.LinkIncarnation{Link: link, Incarnation: 1<<60 + uint64(n)})
+		}
 		req = driver.AdvanceRequest{Seen: guard.Seen, Expect: who.epoch.At(), Next: next}
 	case OpRepeat, OpPass, OpReopen:
 		fallthrough

@@ -158,8 +158,17 @@ func validAdvance(expect driver.EpochVersion, next driver.Epoch) error {
 		return refused(driver.TooLarge, "in-sync set of %d names", len(next.InSync))
 	case !slices.IsSorted(next.InSync):
 		return refused(driver.Invalid, "in-sync set %q is not sorted", next.InSync)
+	case len(next.Incarnations) > driver.MaxLinks:
+		return refused(driver.TooLarge, "incarnations of %d links", len(next.Incarnations))
 	}
-	for _, name := range append([]string{next.Active}, next.InSync...) {
+	known := make([]string, len(next.Incarnations))
+	for i := range known {
+		known[i] = next.Incarnations[i].Link
+	}
+	if !slices.IsSorted(known) || len(slices.Compact(slices.Clone(known))) < len(known) {
+		return refused(driver.Invalid, "incarnations of %q are not sorted, each link once", known)
+	}
+	for _, name := range slices.Concat([]string{next.Active}, next.InSync, known) {
 		if err := driver.ValidateName("link", name); err != nil {
 			return err
 		}

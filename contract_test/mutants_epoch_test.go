@@ -188,6 +188,20 @@ var epochMutants = []mutant{
 			resp.Epoch.InSync = nil
 			return resp, err
 		}})},
+	{name: "loses the incarnations", area: "Epoch", wrap: with(broken{
+		epoch: func(ctx context.Context, s driver.Store) (driver.EpochResponse, error) {
+			resp, err := s.Epoch(ctx, driver.EpochRequest{})
+			resp.Epoch.Incarnations = nil
+			return resp, err
+		}})},
+	{name: "keeps incarnations as doubles", area: "Epoch", wrap: with(broken{
+		epoch: func(ctx context.Context, s driver.Store) (driver.EpochResponse, error) {
+			resp, err := s.Epoch(ctx, driver.EpochRequest{})
+			for i, known := range resp.Epoch.Incarnations {
+				resp.Epoch.Incarnations[i].Incarnation = known.Incarnation &^ 0x7ff
+			}
+			return resp, err
+		}})},
 	{name: "conflicts without the epoch", area: "Epoch", wrap: onAdvance(
 		func(ctx context.Context, s driver.Store, req driver.AdvanceRequest) (driver.AdvanceResponse, error) {
 			resp, err := s.Advance(ctx, req)

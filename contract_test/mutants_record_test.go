@@ -209,6 +209,22 @@ var recordMutants = append(losesFields(), []mutant{
 			},
 		})(s)
 	}},
+	{name: "keeps the incarnations of an advance", area: "Ownership", wrap: func(s driver.Store) driver.Store {
+		var kept table[string, []driver.LinkIncarnation]
+		return with(broken{
+			advance: func(ctx context.Context, s driver.Store, req driver.AdvanceRequest) (driver.AdvanceResponse, error) {
+				kept.store("", req.Next.Incarnations)
+				return s.Advance(ctx, req)
+			},
+			epoch: func(ctx context.Context, s driver.Store) (driver.EpochResponse, error) {
+				resp, err := s.Epoch(ctx, driver.EpochRequest{})
+				if known, ok := kept.load(""); ok {
+					resp.Epoch.Incarnations = known
+				}
+				return resp, err
+			},
+		})(s)
+	}},
 }...)
 
 // onRead hides records from Get and List.

@@ -42,18 +42,29 @@ type Epoch struct {
 	Active  string     // name of the link that serves
 	State   EpochState // what the chain does in it
 	InSync  []string   // sorted names of the standbys that hold everything acknowledged
+	// Incarnations is how the links that count were last known to hold everything
+	// acknowledged, sorted by link. Nothing is known of a link that is not there.
+	Incarnations []LinkIncarnation `json:",omitempty"`
+}
+
+// LinkIncarnation is the incarnation of the store of one link, as of
+// [Marks.Incarnation].
+type LinkIncarnation struct {
+	Link        string
+	Incarnation uint64
 }
 
 // Clone returns a deep copy of e.
 func (e Epoch) Clone() Epoch {
-	e.InSync = slices.Clone(e.InSync)
+	e.InSync, e.Incarnations = slices.Clone(e.InSync), slices.Clone(e.Incarnations)
 	return e
 }
 
 // Equal reports whether e and o agree in every field.
 func (e Epoch) Equal(o Epoch) bool {
 	return e.Number == o.Number && e.Version == o.Version && e.Token == o.Token &&
-		e.Active == o.Active && e.State == o.State && slices.Equal(e.InSync, o.InSync)
+		e.Active == o.Active && e.State == o.State && slices.Equal(e.InSync, o.InSync) &&
+		slices.Equal(e.Incarnations, o.Incarnations)
 }
 
 // String returns e as it stands in log lines: 7.2 redis serving [eventstore].
@@ -131,8 +142,17 @@ func (e Epoch) validate(expect EpochVersion) error {
 		return tooLargeIn("in-sync set", len(e.InSync), MaxLinks, "names")
 	case !slices.IsSorted(e.InSync):
 		return invalid("in-sync set %q is not sorted", e.InSync)
+	case len(e.Incarnations) > MaxLinks:
+		return tooLargeIn("incarnations", len(e.Incarnations), MaxLinks, "links")
 	}
-	for _, name := range append([]string{e.Active}, e.InSync...) {
+	names := append([]string{e.Active}, e.InSync...)
+	for i, known := range e.Incarnations {
+		if i > 0 && known.Link <= e.Incarnations[i-1].Link {
+			return invalid("incarnations are not sorted by link, each once: %q follows %q", known.Link, e.Incarnations[i-1].Link)
+		}
+		names = append(names, known.Link)
+	}
+	for _, name := range names {
 		if err := ValidateName("link", name); err != nil {
 			return err
 		}

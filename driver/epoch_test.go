@@ -3,6 +3,7 @@
 package driver_test
 
 import (
+	"fmt"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -77,11 +78,14 @@ func TestEpochAdmitsAdvance(t *testing.T) {
 func TestInvalidEpochs(t *testing.T) {
 	t.Parallel()
 	for name, change := range map[string]func(*driver.Epoch){
-		"token":  func(e *driver.Epoch) { e.Token = driver.Token{} },
-		"link":   func(e *driver.Epoch) { e.Active = "" },
-		"state":  func(e *driver.Epoch) { e.State = 2 },
-		"sorted": func(e *driver.Epoch) { e.InSync = []string{"b", "a"} },
-		"number": func(e *driver.Epoch) { *e = epoch(0, 1) },
+		"token":      func(e *driver.Epoch) { e.Token = driver.Token{} },
+		"link":       func(e *driver.Epoch) { e.Active = "" },
+		"state":      func(e *driver.Epoch) { e.State = 2 },
+		"sorted":     func(e *driver.Epoch) { e.InSync = []string{"b", "a"} },
+		"by link":    func(e *driver.Epoch) { e.Incarnations = []driver.LinkIncarnation{{Link: "b"}, {Link: "a"}} },
+		"each once":  func(e *driver.Epoch) { e.Incarnations = []driver.LinkIncarnation{{Link: "a"}, {Link: "a"}} },
+		"link \"B\"": func(e *driver.Epoch) { e.Incarnations = []driver.LinkIncarnation{{Link: "B"}} },
+		"number":     func(e *driver.Epoch) { *e = epoch(0, 1) },
 	} {
 		next := epoch(1, 0)
 		change(&next)
@@ -89,6 +93,43 @@ func TestInvalidEpochs(t *testing.T) {
 		require.ErrorIs(t, err, driver.Invalid, name)
 		require.ErrorContains(t, err, name)
 	}
+}
+
+func TestEpochsWithOtherIncarnationsDiffer(t *testing.T) {
+	t.Parallel()
+	e := epoch(1, 1)
+	require.True(t, e.Equal(e.Clone()))
+	known := e.Clone()
+	known.Incarnations = []driver.LinkIncarnation{{Link: "redis", Incarnation: 4}}
+	require.False(t, known.Equal(e))
+	other := known.Clone()
+	require.True(t, known.Equal(other))
+	other.Incarnations[0].Incarnation = 5
+	require.False(t, known.Equal(other))
+	require.Equal(t, uint64(4), known.Incarnations[0].Incarnation, "a clone shares nothing")
+}
+
+func TestEpochOfTooManyIncarnations(t *testing.T) {
+	t.Parallel()
+	next := epoch(1, 0)
+	for i := range driver.MaxLinks + 1 {
+		next.Incarnations = append(next.Incarnations, driver.LinkIncarnation{Link: fmt.Sprintf("link-%02d", i)})
+	}
+	_, err := driver.Epoch{}.AdmitAdvance(driver.EpochVersion{}, next)
+	require.ErrorIs(t, err, driver.TooLarge)
+	next.Incarnations = next.Incarnations[:driver.MaxLinks]
+	_, err = driver.Epoch{}.AdmitAdvance(driver.EpochVersion{}, next)
+	require.NoError(t, err)
+}
+
+func TestIncarnationOfMarks(t *testing.T) {
+	t.Parallel()
+	marks := driver.Marks{{Partition: 0, Incarnation: 1, Sequence: 10}, {Partition: 2, Incarnation: 1, Sequence: 5}}
+	is := marks.Incarnation()
+	require.Equal(t, is, marks.With(driver.Marks{{Partition: 2, Incarnation: 1, Sequence: 6}}).Incarnation(), "of the same incarnation")
+	require.NotEqual(t, is, marks.With(driver.Marks{{Partition: 2, Incarnation: 7, Sequence: 5}}).Incarnation())
+	require.NotEqual(t, is, marks[:1].Incarnation())
+	require.NotEqual(t, is, driver.Marks{{Partition: 0, Incarnation: 1}, {Partition: 1, Incarnation: 1}}.Incarnation())
 }
 
 func TestMarks(t *testing.T) {

@@ -4,7 +4,9 @@ package driver
 
 import (
 	"cmp"
+	"encoding/binary"
 	"fmt"
+	"hash/fnv"
 	"slices"
 )
 
@@ -39,6 +41,19 @@ func (m Marks) With(later Marks) Marks {
 		}
 	}
 	return out
+}
+
+// Incarnation is a digest of the incarnations of all partitions in m: another one
+// once a partition has begun anew. It says nothing of how far they have come.
+func (m Marks) Incarnation() uint64 {
+	h := fnv.New64a()
+	for _, one := range m {
+		_ = binary.Write(h, binary.LittleEndian, struct { // a hash takes everything
+			Partition   uint32
+			Incarnation uint64
+		}{one.Partition, one.Incarnation})
+	}
+	return h.Sum64()
 }
 
 // Check decides whether a store at m may serve a caller that has seen seen: nil,

@@ -112,7 +112,25 @@ func toEpoch(e driver.Epoch) *wirev1.Epoch {
 		Active:  []byte(e.Active),
 		State:   uint32(e.State),
 		InSync:  toTexts(e.InSync),
+
+		Incarnations: toIncarnations(e.Incarnations),
 	}
+}
+
+func toIncarnations(known []driver.LinkIncarnation) []*wirev1.LinkIncarnation {
+	var out []*wirev1.LinkIncarnation
+	for _, k := range known {
+		out = append(out, &wirev1.LinkIncarnation{Link: []byte(k.Link), Incarnation: k.Incarnation})
+	}
+	return out
+}
+
+func fromIncarnations(in []*wirev1.LinkIncarnation) []driver.LinkIncarnation {
+	var out []driver.LinkIncarnation
+	for _, k := range in {
+		out = append(out, driver.LinkIncarnation{Link: string(k.GetLink()), Incarnation: k.GetIncarnation()})
+	}
+	return out
 }
 
 func fromEpoch(in *wirev1.Epoch) (driver.Epoch, error) {
@@ -128,6 +146,8 @@ func fromEpoch(in *wirev1.Epoch) (driver.Epoch, error) {
 		Active:  string(in.GetActive()),
 		State:   state,
 		InSync:  fromTexts[string](in.GetInSync()),
+
+		Incarnations: fromIncarnations(in.GetIncarnations()),
 	}, err
 }
 

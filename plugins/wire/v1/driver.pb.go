@@ -82,7 +82,7 @@ func (x Cause_Kind) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Cause_Kind.Descriptor instead.
 func (Cause_Kind) EnumDescriptor() ([]byte, []int) {
-	return file_plugins_wire_v1_driver_proto_rawDescGZIP(), []int{7, 0}
+	return file_plugins_wire_v1_driver_proto_rawDescGZIP(), []int{8, 0}
 }
 
 type Instant_Field int32
@@ -134,7 +134,7 @@ func (x Instant_Field) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Instant_Field.Descriptor instead.
 func (Instant_Field) EnumDescriptor() ([]byte, []int) {
-	return file_plugins_wire_v1_driver_proto_rawDescGZIP(), []int{8, 0}
+	return file_plugins_wire_v1_driver_proto_rawDescGZIP(), []int{9, 0}
 }
 
 // Time is an instant; where it is left out, no time is set.
@@ -362,6 +362,7 @@ type Epoch struct {
 	Active        []byte                 `protobuf:"bytes,4,opt,name=active,proto3" json:"active,omitempty"`
 	State         uint32                 `protobuf:"varint,5,opt,name=state,proto3" json:"state,omitempty"`
 	InSync        [][]byte               `protobuf:"bytes,6,rep,name=in_sync,json=inSync,proto3" json:"in_sync,omitempty"`
+	Incarnations  []*LinkIncarnation     `protobuf:"bytes,7,rep,name=incarnations,proto3" json:"incarnations,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -438,6 +439,65 @@ func (x *Epoch) GetInSync() [][]byte {
 	return nil
 }
 
+func (x *Epoch) GetIncarnations() []*LinkIncarnation {
+	if x != nil {
+		return x.Incarnations
+	}
+	return nil
+}
+
+type LinkIncarnation struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Link          []byte                 `protobuf:"bytes,1,opt,name=link,proto3" json:"link,omitempty"`
+	Incarnation   uint64                 `protobuf:"varint,2,opt,name=incarnation,proto3" json:"incarnation,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *LinkIncarnation) Reset() {
+	*x = LinkIncarnation{}
+	mi := &file_plugins_wire_v1_driver_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LinkIncarnation) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LinkIncarnation) ProtoMessage() {}
+
+func (x *LinkIncarnation) ProtoReflect() protoreflect.Message {
+	mi := &file_plugins_wire_v1_driver_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LinkIncarnation.ProtoReflect.Descriptor instead.
+func (*LinkIncarnation) Descriptor() ([]byte, []int) {
+	return file_plugins_wire_v1_driver_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *LinkIncarnation) GetLink() []byte {
+	if x != nil {
+		return x.Link
+	}
+	return nil
+}
+
+func (x *LinkIncarnation) GetIncarnation() uint64 {
+	if x != nil {
+		return x.Incarnation
+	}
+	return 0
+}
+
 type EpochVersion struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Number        uint64                 `protobuf:"varint,1,opt,name=number,proto3" json:"number,omitempty"`
@@ -448,7 +508,7 @@ type EpochVersion struct {
 
 func (x *EpochVersion) Reset() {
 	*x = EpochVersion{}
-	mi := &file_plugins_wire_v1_driver_proto_msgTypes[5]
+	mi := &file_plugins_wire_v1_driver_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -460,7 +520,7 @@ func (x *EpochVersion) String() string {
 func (*EpochVersion) ProtoMessage() {}
 
 func (x *EpochVersion) ProtoReflect() protoreflect.Message {
-	mi := &file_plugins_wire_v1_driver_proto_msgTypes[5]
+	mi := &file_plugins_wire_v1_driver_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -473,7 +533,7 @@ func (x *EpochVersion) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EpochVersion.ProtoReflect.Descriptor instead.
 func (*EpochVersion) Descriptor() ([]byte, []int) {
-	return file_plugins_wire_v1_driver_proto_rawDescGZIP(), []int{5}
+	return file_plugins_wire_v1_driver_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *EpochVersion) GetNumber() uint64 {
@@ -507,7 +567,7 @@ type Error struct {
 
 func (x *Error) Reset() {
 	*x = Error{}
-	mi := &file_plugins_wire_v1_driver_proto_msgTypes[6]
+	mi := &file_plugins_wire_v1_driver_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -519,7 +579,7 @@ func (x *Error) String() string {
 func (*Error) ProtoMessage() {}
 
 func (x *Error) ProtoReflect() protoreflect.Message {
-	mi := &file_plugins_wire_v1_driver_proto_msgTypes[6]
+	mi := &file_plugins_wire_v1_driver_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -532,7 +592,7 @@ func (x *Error) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Error.ProtoReflect.Descriptor instead.
 func (*Error) Descriptor() ([]byte, []int) {
-	return file_plugins_wire_v1_driver_proto_rawDescGZIP(), []int{6}
+	return file_plugins_wire_v1_driver_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *Error) GetClass() uint32 {
@@ -603,7 +663,7 @@ type Cause struct {
 
 func (x *Cause) Reset() {
 	*x = Cause{}
-	mi := &file_plugins_wire_v1_driver_proto_msgTypes[7]
+	mi := &file_plugins_wire_v1_driver_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -615,7 +675,7 @@ func (x *Cause) String() string {
 func (*Cause) ProtoMessage() {}
 
 func (x *Cause) ProtoReflect() protoreflect.Message {
-	mi := &file_plugins_wire_v1_driver_proto_msgTypes[7]
+	mi := &file_plugins_wire_v1_driver_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -628,7 +688,7 @@ func (x *Cause) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Cause.ProtoReflect.Descriptor instead.
 func (*Cause) Descriptor() ([]byte, []int) {
-	return file_plugins_wire_v1_driver_proto_rawDescGZIP(), []int{7}
+	return file_plugins_wire_v1_driver_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *Cause) GetText() []byte {
@@ -666,7 +726,7 @@ type Instant struct {
 
 func (x *Instant) Reset() {
 	*x = Instant{}
-	mi := &file_plugins_wire_v1_driver_proto_msgTypes[8]
+	mi := &file_plugins_wire_v1_driver_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -678,7 +738,7 @@ func (x *Instant) String() string {
 func (*Instant) ProtoMessage() {}
 
 func (x *Instant) ProtoReflect() protoreflect.Message {
-	mi := &file_plugins_wire_v1_driver_proto_msgTypes[8]
+	mi := &file_plugins_wire_v1_driver_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -691,7 +751,7 @@ func (x *Instant) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Instant.ProtoReflect.Descriptor instead.
 func (*Instant) Descriptor() ([]byte, []int) {
-	return file_plugins_wire_v1_driver_proto_rawDescGZIP(), []int{8}
+	return file_plugins_wire_v1_driver_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *Instant) GetIndex() uint32 {
@@ -726,7 +786,7 @@ type Verdicts struct {
 
 func (x *Verdicts) Reset() {
 	*x = Verdicts{}
-	mi := &file_plugins_wire_v1_driver_proto_msgTypes[9]
+	mi := &file_plugins_wire_v1_driver_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -738,7 +798,7 @@ func (x *Verdicts) String() string {
 func (*Verdicts) ProtoMessage() {}
 
 func (x *Verdicts) ProtoReflect() protoreflect.Message {
-	mi := &file_plugins_wire_v1_driver_proto_msgTypes[9]
+	mi := &file_plugins_wire_v1_driver_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -751,7 +811,7 @@ func (x *Verdicts) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Verdicts.ProtoReflect.Descriptor instead.
 func (*Verdicts) Descriptor() ([]byte, []int) {
-	return file_plugins_wire_v1_driver_proto_rawDescGZIP(), []int{9}
+	return file_plugins_wire_v1_driver_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Verdicts) GetFlags() []byte {
@@ -777,7 +837,7 @@ type ValidateRequest struct {
 
 func (x *ValidateRequest) Reset() {
 	*x = ValidateRequest{}
-	mi := &file_plugins_wire_v1_driver_proto_msgTypes[10]
+	mi := &file_plugins_wire_v1_driver_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -789,7 +849,7 @@ func (x *ValidateRequest) String() string {
 func (*ValidateRequest) ProtoMessage() {}
 
 func (x *ValidateRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_plugins_wire_v1_driver_proto_msgTypes[10]
+	mi := &file_plugins_wire_v1_driver_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -802,7 +862,7 @@ func (x *ValidateRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ValidateRequest.ProtoReflect.Descriptor instead.
 func (*ValidateRequest) Descriptor() ([]byte, []int) {
-	return file_plugins_wire_v1_driver_proto_rawDescGZIP(), []int{10}
+	return file_plugins_wire_v1_driver_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *ValidateRequest) GetConfig() []byte {
@@ -821,7 +881,7 @@ type ValidateResponse struct {
 
 func (x *ValidateResponse) Reset() {
 	*x = ValidateResponse{}
-	mi := &file_plugins_wire_v1_driver_proto_msgTypes[11]
+	mi := &file_plugins_wire_v1_driver_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -833,7 +893,7 @@ func (x *ValidateResponse) String() string {
 func (*ValidateResponse) ProtoMessage() {}
 
 func (x *ValidateResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_plugins_wire_v1_driver_proto_msgTypes[11]
+	mi := &file_plugins_wire_v1_driver_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -846,7 +906,7 @@ func (x *ValidateResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ValidateResponse.ProtoReflect.Descriptor instead.
 func (*ValidateResponse) Descriptor() ([]byte, []int) {
-	return file_plugins_wire_v1_driver_proto_rawDescGZIP(), []int{11}
+	return file_plugins_wire_v1_driver_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *ValidateResponse) GetError() *Error {
@@ -867,7 +927,7 @@ type OpenRequest struct {
 
 func (x *OpenRequest) Reset() {
 	*x = OpenRequest{}
-	mi := &file_plugins_wire_v1_driver_proto_msgTypes[12]
+	mi := &file_plugins_wire_v1_driver_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -879,7 +939,7 @@ func (x *OpenRequest) String() string {
 func (*OpenRequest) ProtoMessage() {}
 
 func (x *OpenRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_plugins_wire_v1_driver_proto_msgTypes[12]
+	mi := &file_plugins_wire_v1_driver_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -892,7 +952,7 @@ func (x *OpenRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OpenRequest.ProtoReflect.Descriptor instead.
 func (*OpenRequest) Descriptor() ([]byte, []int) {
-	return file_plugins_wire_v1_driver_proto_rawDescGZIP(), []int{12}
+	return file_plugins_wire_v1_driver_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *OpenRequest) GetChain() []byte {
@@ -925,7 +985,7 @@ type OpenResponse struct {
 
 func (x *OpenResponse) Reset() {
 	*x = OpenResponse{}
-	mi := &file_plugins_wire_v1_driver_proto_msgTypes[13]
+	mi := &file_plugins_wire_v1_driver_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -937,7 +997,7 @@ func (x *OpenResponse) String() string {
 func (*OpenResponse) ProtoMessage() {}
 
 func (x *OpenResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_plugins_wire_v1_driver_proto_msgTypes[13]
+	mi := &file_plugins_wire_v1_driver_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -950,7 +1010,7 @@ func (x *OpenResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OpenResponse.ProtoReflect.Descriptor instead.
 func (*OpenResponse) Descriptor() ([]byte, []int) {
-	return file_plugins_wire_v1_driver_proto_rawDescGZIP(), []int{13}
+	return file_plugins_wire_v1_driver_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *OpenResponse) GetError() *Error {
@@ -968,7 +1028,7 @@ type DescribeRequest struct {
 
 func (x *DescribeRequest) Reset() {
 	*x = DescribeRequest{}
-	mi := &file_plugins_wire_v1_driver_proto_msgTypes[14]
+	mi := &file_plugins_wire_v1_driver_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -980,7 +1040,7 @@ func (x *DescribeRequest) String() string {
 func (*DescribeRequest) ProtoMessage() {}
 
 func (x *DescribeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_plugins_wire_v1_driver_proto_msgTypes[14]
+	mi := &file_plugins_wire_v1_driver_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -993,7 +1053,7 @@ func (x *DescribeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DescribeRequest.ProtoReflect.Descriptor instead.
 func (*DescribeRequest) Descriptor() ([]byte, []int) {
-	return file_plugins_wire_v1_driver_proto_rawDescGZIP(), []int{14}
+	return file_plugins_wire_v1_driver_proto_rawDescGZIP(), []int{15}
 }
 
 type DescribeResponse struct {
@@ -1011,7 +1071,7 @@ type DescribeResponse struct {
 
 func (x *DescribeResponse) Reset() {
 	*x = DescribeResponse{}
-	mi := &file_plugins_wire_v1_driver_proto_msgTypes[15]
+	mi := &file_plugins_wire_v1_driver_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1023,7 +1083,7 @@ func (x *DescribeResponse) String() string {
 func (*DescribeResponse) ProtoMessage() {}
 
 func (x *DescribeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_plugins_wire_v1_driver_proto_msgTypes[15]
+	mi := &file_plugins_wire_v1_driver_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1036,7 +1096,7 @@ func (x *DescribeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DescribeResponse.ProtoReflect.Descriptor instead.
 func (*DescribeResponse) Descriptor() ([]byte, []int) {
-	return file_plugins_wire_v1_driver_proto_rawDescGZIP(), []int{15}
+	return file_plugins_wire_v1_driver_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *DescribeResponse) GetDriver() []byte {
@@ -1098,7 +1158,7 @@ type Detail struct {
 
 func (x *Detail) Reset() {
 	*x = Detail{}
-	mi := &file_plugins_wire_v1_driver_proto_msgTypes[16]
+	mi := &file_plugins_wire_v1_driver_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1110,7 +1170,7 @@ func (x *Detail) String() string {
 func (*Detail) ProtoMessage() {}
 
 func (x *Detail) ProtoReflect() protoreflect.Message {
-	mi := &file_plugins_wire_v1_driver_proto_msgTypes[16]
+	mi := &file_plugins_wire_v1_driver_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1123,7 +1183,7 @@ func (x *Detail) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Detail.ProtoReflect.Descriptor instead.
 func (*Detail) Descriptor() ([]byte, []int) {
-	return file_plugins_wire_v1_driver_proto_rawDescGZIP(), []int{16}
+	return file_plugins_wire_v1_driver_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *Detail) GetName() []byte {
@@ -1151,7 +1211,7 @@ type CommitRequest struct {
 
 func (x *CommitRequest) Reset() {
 	*x = CommitRequest{}
-	mi := &file_plugins_wire_v1_driver_proto_msgTypes[17]
+	mi := &file_plugins_wire_v1_driver_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1163,7 +1223,7 @@ func (x *CommitRequest) String() string {
 func (*CommitRequest) ProtoMessage() {}
 
 func (x *CommitRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_plugins_wire_v1_driver_proto_msgTypes[17]
+	mi := &file_plugins_wire_v1_driver_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1176,7 +1236,7 @@ func (x *CommitRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CommitRequest.ProtoReflect.Descriptor instead.
 func (*CommitRequest) Descriptor() ([]byte, []int) {
-	return file_plugins_wire_v1_driver_proto_rawDescGZIP(), []int{17}
+	return file_plugins_wire_v1_driver_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *CommitRequest) GetTransitions() []byte {
@@ -1211,7 +1271,7 @@ type CommitResponse struct {
 
 func (x *CommitResponse) Reset() {
 	*x = CommitResponse{}
-	mi := &file_plugins_wire_v1_driver_proto_msgTypes[18]
+	mi := &file_plugins_wire_v1_driver_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1223,7 +1283,7 @@ func (x *CommitResponse) String() string {
 func (*CommitResponse) ProtoMessage() {}
 
 func (x *CommitResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_plugins_wire_v1_driver_proto_msgTypes[18]
+	mi := &file_plugins_wire_v1_driver_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1236,7 +1296,7 @@ func (x *CommitResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CommitResponse.ProtoReflect.Descriptor instead.
 func (*CommitResponse) Descriptor() ([]byte, []int) {
-	return file_plugins_wire_v1_driver_proto_rawDescGZIP(), []int{18}
+	return file_plugins_wire_v1_driver_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *CommitResponse) GetReceipt() *Receipt {
@@ -1274,7 +1334,7 @@ type ClaimRequest struct {
 
 func (x *ClaimRequest) Reset() {
 	*x = ClaimRequest{}
-	mi := &file_plugins_wire_v1_driver_proto_msgTypes[19]
+	mi := &file_plugins_wire_v1_driver_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1286,7 +1346,7 @@ func (x *ClaimRequest) String() string {
 func (*ClaimRequest) ProtoMessage() {}
 
 func (x *ClaimRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_plugins_wire_v1_driver_proto_msgTypes[19]
+	mi := &file_plugins_wire_v1_driver_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1299,7 +1359,7 @@ func (x *ClaimRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ClaimRequest.ProtoReflect.Descriptor instead.
 func (*ClaimRequest) Descriptor() ([]byte, []int) {
-	return file_plugins_wire_v1_driver_proto_rawDescGZIP(), []int{19}
+	return file_plugins_wire_v1_driver_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *ClaimRequest) GetGuard() *Guard {
@@ -1356,7 +1416,7 @@ type ClaimResponse struct {
 
 func (x *ClaimResponse) Reset() {
 	*x = ClaimResponse{}
-	mi := &file_plugins_wire_v1_driver_proto_msgTypes[20]
+	mi := &file_plugins_wire_v1_driver_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1368,7 +1428,7 @@ func (x *ClaimResponse) String() string {
 func (*ClaimResponse) ProtoMessage() {}
 
 func (x *ClaimResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_plugins_wire_v1_driver_proto_msgTypes[20]
+	mi := &file_plugins_wire_v1_driver_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1381,7 +1441,7 @@ func (x *ClaimResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ClaimResponse.ProtoReflect.Descriptor instead.
 func (*ClaimResponse) Descriptor() ([]byte, []int) {
-	return file_plugins_wire_v1_driver_proto_rawDescGZIP(), []int{20}
+	return file_plugins_wire_v1_driver_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *ClaimResponse) GetRecords() []byte {
@@ -1422,7 +1482,7 @@ type GetRequest struct {
 
 func (x *GetRequest) Reset() {
 	*x = GetRequest{}
-	mi := &file_plugins_wire_v1_driver_proto_msgTypes[21]
+	mi := &file_plugins_wire_v1_driver_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1434,7 +1494,7 @@ func (x *GetRequest) String() string {
 func (*GetRequest) ProtoMessage() {}
 
 func (x *GetRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_plugins_wire_v1_driver_proto_msgTypes[21]
+	mi := &file_plugins_wire_v1_driver_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1447,7 +1507,7 @@ func (x *GetRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetRequest.ProtoReflect.Descriptor instead.
 func (*GetRequest) Descriptor() ([]byte, []int) {
-	return file_plugins_wire_v1_driver_proto_rawDescGZIP(), []int{21}
+	return file_plugins_wire_v1_driver_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *GetRequest) GetSeen() []*Mark {
@@ -1475,7 +1535,7 @@ type GetResponse struct {
 
 func (x *GetResponse) Reset() {
 	*x = GetResponse{}
-	mi := &file_plugins_wire_v1_driver_proto_msgTypes[22]
+	mi := &file_plugins_wire_v1_driver_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1487,7 +1547,7 @@ func (x *GetResponse) String() string {
 func (*GetResponse) ProtoMessage() {}
 
 func (x *GetResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_plugins_wire_v1_driver_proto_msgTypes[22]
+	mi := &file_plugins_wire_v1_driver_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1500,7 +1560,7 @@ func (x *GetResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetResponse.ProtoReflect.Descriptor instead.
 func (*GetResponse) Descriptor() ([]byte, []int) {
-	return file_plugins_wire_v1_driver_proto_rawDescGZIP(), []int{22}
+	return file_plugins_wire_v1_driver_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *GetResponse) GetRecords() []byte {
@@ -1537,7 +1597,7 @@ type ListRequest struct {
 
 func (x *ListRequest) Reset() {
 	*x = ListRequest{}
-	mi := &file_plugins_wire_v1_driver_proto_msgTypes[23]
+	mi := &file_plugins_wire_v1_driver_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1549,7 +1609,7 @@ func (x *ListRequest) String() string {
 func (*ListRequest) ProtoMessage() {}
 
 func (x *ListRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_plugins_wire_v1_driver_proto_msgTypes[23]
+	mi := &file_plugins_wire_v1_driver_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1562,7 +1622,7 @@ func (x *ListRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListRequest.ProtoReflect.Descriptor instead.
 func (*ListRequest) Descriptor() ([]byte, []int) {
-	return file_plugins_wire_v1_driver_proto_rawDescGZIP(), []int{23}
+	return file_plugins_wire_v1_driver_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *ListRequest) GetSeen() []*Mark {
@@ -1612,7 +1672,7 @@ type ListResponse struct {
 
 func (x *ListResponse) Reset() {
 	*x = ListResponse{}
-	mi := &file_plugins_wire_v1_driver_proto_msgTypes[24]
+	mi := &file_plugins_wire_v1_driver_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1624,7 +1684,7 @@ func (x *ListResponse) String() string {
 func (*ListResponse) ProtoMessage() {}
 
 func (x *ListResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_plugins_wire_v1_driver_proto_msgTypes[24]
+	mi := &file_plugins_wire_v1_driver_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1637,7 +1697,7 @@ func (x *ListResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListResponse.ProtoReflect.Descriptor instead.
 func (*ListResponse) Descriptor() ([]byte, []int) {
-	return file_plugins_wire_v1_driver_proto_rawDescGZIP(), []int{24}
+	return file_plugins_wire_v1_driver_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *ListResponse) GetRecords() []byte {
@@ -1679,7 +1739,7 @@ type MergeRequest struct {
 
 func (x *MergeRequest) Reset() {
 	*x = MergeRequest{}
-	mi := &file_plugins_wire_v1_driver_proto_msgTypes[25]
+	mi := &file_plugins_wire_v1_driver_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1691,7 +1751,7 @@ func (x *MergeRequest) String() string {
 func (*MergeRequest) ProtoMessage() {}
 
 func (x *MergeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_plugins_wire_v1_driver_proto_msgTypes[25]
+	mi := &file_plugins_wire_v1_driver_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1704,7 +1764,7 @@ func (x *MergeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MergeRequest.ProtoReflect.Descriptor instead.
 func (*MergeRequest) Descriptor() ([]byte, []int) {
-	return file_plugins_wire_v1_driver_proto_rawDescGZIP(), []int{25}
+	return file_plugins_wire_v1_driver_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *MergeRequest) GetRecords() []byte {
@@ -1739,7 +1799,7 @@ type MergeResponse struct {
 
 func (x *MergeResponse) Reset() {
 	*x = MergeResponse{}
-	mi := &file_plugins_wire_v1_driver_proto_msgTypes[26]
+	mi := &file_plugins_wire_v1_driver_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1751,7 +1811,7 @@ func (x *MergeResponse) String() string {
 func (*MergeResponse) ProtoMessage() {}
 
 func (x *MergeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_plugins_wire_v1_driver_proto_msgTypes[26]
+	mi := &file_plugins_wire_v1_driver_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1764,7 +1824,7 @@ func (x *MergeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MergeResponse.ProtoReflect.Descriptor instead.
 func (*MergeResponse) Descriptor() ([]byte, []int) {
-	return file_plugins_wire_v1_driver_proto_rawDescGZIP(), []int{26}
+	return file_plugins_wire_v1_driver_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *MergeResponse) GetReceipt() *Receipt {
@@ -1800,7 +1860,7 @@ type ChangesRequest struct {
 
 func (x *ChangesRequest) Reset() {
 	*x = ChangesRequest{}
-	mi := &file_plugins_wire_v1_driver_proto_msgTypes[27]
+	mi := &file_plugins_wire_v1_driver_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1812,7 +1872,7 @@ func (x *ChangesRequest) String() string {
 func (*ChangesRequest) ProtoMessage() {}
 
 func (x *ChangesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_plugins_wire_v1_driver_proto_msgTypes[27]
+	mi := &file_plugins_wire_v1_driver_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1825,7 +1885,7 @@ func (x *ChangesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ChangesRequest.ProtoReflect.Descriptor instead.
 func (*ChangesRequest) Descriptor() ([]byte, []int) {
-	return file_plugins_wire_v1_driver_proto_rawDescGZIP(), []int{27}
+	return file_plugins_wire_v1_driver_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *ChangesRequest) GetSeen() []*Mark {
@@ -1869,7 +1929,7 @@ type ChangesResponse struct {
 
 func (x *ChangesResponse) Reset() {
 	*x = ChangesResponse{}
-	mi := &file_plugins_wire_v1_driver_proto_msgTypes[28]
+	mi := &file_plugins_wire_v1_driver_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1881,7 +1941,7 @@ func (x *ChangesResponse) String() string {
 func (*ChangesResponse) ProtoMessage() {}
 
 func (x *ChangesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_plugins_wire_v1_driver_proto_msgTypes[28]
+	mi := &file_plugins_wire_v1_driver_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1894,7 +1954,7 @@ func (x *ChangesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ChangesResponse.ProtoReflect.Descriptor instead.
 func (*ChangesResponse) Descriptor() ([]byte, []int) {
-	return file_plugins_wire_v1_driver_proto_rawDescGZIP(), []int{28}
+	return file_plugins_wire_v1_driver_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *ChangesResponse) GetRecords() []byte {
@@ -1947,7 +2007,7 @@ type Change struct {
 
 func (x *Change) Reset() {
 	*x = Change{}
-	mi := &file_plugins_wire_v1_driver_proto_msgTypes[29]
+	mi := &file_plugins_wire_v1_driver_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1959,7 +2019,7 @@ func (x *Change) String() string {
 func (*Change) ProtoMessage() {}
 
 func (x *Change) ProtoReflect() protoreflect.Message {
-	mi := &file_plugins_wire_v1_driver_proto_msgTypes[29]
+	mi := &file_plugins_wire_v1_driver_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1972,7 +2032,7 @@ func (x *Change) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Change.ProtoReflect.Descriptor instead.
 func (*Change) Descriptor() ([]byte, []int) {
-	return file_plugins_wire_v1_driver_proto_rawDescGZIP(), []int{29}
+	return file_plugins_wire_v1_driver_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *Change) GetId() []byte {
@@ -2032,7 +2092,7 @@ type EpochRequest struct {
 
 func (x *EpochRequest) Reset() {
 	*x = EpochRequest{}
-	mi := &file_plugins_wire_v1_driver_proto_msgTypes[30]
+	mi := &file_plugins_wire_v1_driver_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2044,7 +2104,7 @@ func (x *EpochRequest) String() string {
 func (*EpochRequest) ProtoMessage() {}
 
 func (x *EpochRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_plugins_wire_v1_driver_proto_msgTypes[30]
+	mi := &file_plugins_wire_v1_driver_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2057,7 +2117,7 @@ func (x *EpochRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EpochRequest.ProtoReflect.Descriptor instead.
 func (*EpochRequest) Descriptor() ([]byte, []int) {
-	return file_plugins_wire_v1_driver_proto_rawDescGZIP(), []int{30}
+	return file_plugins_wire_v1_driver_proto_rawDescGZIP(), []int{31}
 }
 
 type EpochResponse struct {
@@ -2071,7 +2131,7 @@ type EpochResponse struct {
 
 func (x *EpochResponse) Reset() {
 	*x = EpochResponse{}
-	mi := &file_plugins_wire_v1_driver_proto_msgTypes[31]
+	mi := &file_plugins_wire_v1_driver_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2083,7 +2143,7 @@ func (x *EpochResponse) String() string {
 func (*EpochResponse) ProtoMessage() {}
 
 func (x *EpochResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_plugins_wire_v1_driver_proto_msgTypes[31]
+	mi := &file_plugins_wire_v1_driver_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2096,7 +2156,7 @@ func (x *EpochResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EpochResponse.ProtoReflect.Descriptor instead.
 func (*EpochResponse) Descriptor() ([]byte, []int) {
-	return file_plugins_wire_v1_driver_proto_rawDescGZIP(), []int{31}
+	return file_plugins_wire_v1_driver_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *EpochResponse) GetReceipt() *Receipt {
@@ -2131,7 +2191,7 @@ type AdvanceRequest struct {
 
 func (x *AdvanceRequest) Reset() {
 	*x = AdvanceRequest{}
-	mi := &file_plugins_wire_v1_driver_proto_msgTypes[32]
+	mi := &file_plugins_wire_v1_driver_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2143,7 +2203,7 @@ func (x *AdvanceRequest) String() string {
 func (*AdvanceRequest) ProtoMessage() {}
 
 func (x *AdvanceRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_plugins_wire_v1_driver_proto_msgTypes[32]
+	mi := &file_plugins_wire_v1_driver_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2156,7 +2216,7 @@ func (x *AdvanceRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AdvanceRequest.ProtoReflect.Descriptor instead.
 func (*AdvanceRequest) Descriptor() ([]byte, []int) {
-	return file_plugins_wire_v1_driver_proto_rawDescGZIP(), []int{32}
+	return file_plugins_wire_v1_driver_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *AdvanceRequest) GetSeen() []*Mark {
@@ -2191,7 +2251,7 @@ type AdvanceResponse struct {
 
 func (x *AdvanceResponse) Reset() {
 	*x = AdvanceResponse{}
-	mi := &file_plugins_wire_v1_driver_proto_msgTypes[33]
+	mi := &file_plugins_wire_v1_driver_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2203,7 +2263,7 @@ func (x *AdvanceResponse) String() string {
 func (*AdvanceResponse) ProtoMessage() {}
 
 func (x *AdvanceResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_plugins_wire_v1_driver_proto_msgTypes[33]
+	mi := &file_plugins_wire_v1_driver_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2216,7 +2276,7 @@ func (x *AdvanceResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AdvanceResponse.ProtoReflect.Descriptor instead.
 func (*AdvanceResponse) Descriptor() ([]byte, []int) {
-	return file_plugins_wire_v1_driver_proto_rawDescGZIP(), []int{33}
+	return file_plugins_wire_v1_driver_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *AdvanceResponse) GetReceipt() *Receipt {
@@ -2249,7 +2309,7 @@ type ProbeRequest struct {
 
 func (x *ProbeRequest) Reset() {
 	*x = ProbeRequest{}
-	mi := &file_plugins_wire_v1_driver_proto_msgTypes[34]
+	mi := &file_plugins_wire_v1_driver_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2261,7 +2321,7 @@ func (x *ProbeRequest) String() string {
 func (*ProbeRequest) ProtoMessage() {}
 
 func (x *ProbeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_plugins_wire_v1_driver_proto_msgTypes[34]
+	mi := &file_plugins_wire_v1_driver_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2274,7 +2334,7 @@ func (x *ProbeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProbeRequest.ProtoReflect.Descriptor instead.
 func (*ProbeRequest) Descriptor() ([]byte, []int) {
-	return file_plugins_wire_v1_driver_proto_rawDescGZIP(), []int{34}
+	return file_plugins_wire_v1_driver_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *ProbeRequest) GetSeen() []*Mark {
@@ -2305,7 +2365,7 @@ type ProbeResponse struct {
 
 func (x *ProbeResponse) Reset() {
 	*x = ProbeResponse{}
-	mi := &file_plugins_wire_v1_driver_proto_msgTypes[35]
+	mi := &file_plugins_wire_v1_driver_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2317,7 +2377,7 @@ func (x *ProbeResponse) String() string {
 func (*ProbeResponse) ProtoMessage() {}
 
 func (x *ProbeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_plugins_wire_v1_driver_proto_msgTypes[35]
+	mi := &file_plugins_wire_v1_driver_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2330,7 +2390,7 @@ func (x *ProbeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProbeResponse.ProtoReflect.Descriptor instead.
 func (*ProbeResponse) Descriptor() ([]byte, []int) {
-	return file_plugins_wire_v1_driver_proto_rawDescGZIP(), []int{35}
+	return file_plugins_wire_v1_driver_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *ProbeResponse) GetReceipt() *Receipt {
@@ -2434,7 +2494,7 @@ type Problem struct {
 
 func (x *Problem) Reset() {
 	*x = Problem{}
-	mi := &file_plugins_wire_v1_driver_proto_msgTypes[36]
+	mi := &file_plugins_wire_v1_driver_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2446,7 +2506,7 @@ func (x *Problem) String() string {
 func (*Problem) ProtoMessage() {}
 
 func (x *Problem) ProtoReflect() protoreflect.Message {
-	mi := &file_plugins_wire_v1_driver_proto_msgTypes[36]
+	mi := &file_plugins_wire_v1_driver_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2459,7 +2519,7 @@ func (x *Problem) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Problem.ProtoReflect.Descriptor instead.
 func (*Problem) Descriptor() ([]byte, []int) {
-	return file_plugins_wire_v1_driver_proto_rawDescGZIP(), []int{36}
+	return file_plugins_wire_v1_driver_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *Problem) GetCode() []byte {
@@ -2484,7 +2544,7 @@ type CloseRequest struct {
 
 func (x *CloseRequest) Reset() {
 	*x = CloseRequest{}
-	mi := &file_plugins_wire_v1_driver_proto_msgTypes[37]
+	mi := &file_plugins_wire_v1_driver_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2496,7 +2556,7 @@ func (x *CloseRequest) String() string {
 func (*CloseRequest) ProtoMessage() {}
 
 func (x *CloseRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_plugins_wire_v1_driver_proto_msgTypes[37]
+	mi := &file_plugins_wire_v1_driver_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2509,7 +2569,7 @@ func (x *CloseRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CloseRequest.ProtoReflect.Descriptor instead.
 func (*CloseRequest) Descriptor() ([]byte, []int) {
-	return file_plugins_wire_v1_driver_proto_rawDescGZIP(), []int{37}
+	return file_plugins_wire_v1_driver_proto_rawDescGZIP(), []int{38}
 }
 
 type CloseResponse struct {
@@ -2521,7 +2581,7 @@ type CloseResponse struct {
 
 func (x *CloseResponse) Reset() {
 	*x = CloseResponse{}
-	mi := &file_plugins_wire_v1_driver_proto_msgTypes[38]
+	mi := &file_plugins_wire_v1_driver_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2533,7 +2593,7 @@ func (x *CloseResponse) String() string {
 func (*CloseResponse) ProtoMessage() {}
 
 func (x *CloseResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_plugins_wire_v1_driver_proto_msgTypes[38]
+	mi := &file_plugins_wire_v1_driver_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2546,7 +2606,7 @@ func (x *CloseResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CloseResponse.ProtoReflect.Descriptor instead.
 func (*CloseResponse) Descriptor() ([]byte, []int) {
-	return file_plugins_wire_v1_driver_proto_rawDescGZIP(), []int{38}
+	return file_plugins_wire_v1_driver_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *CloseResponse) GetError() *Error {
@@ -2573,14 +2633,18 @@ const file_plugins_wire_v1_driver_proto_rawDesc = "" +
 	"\x04seen\x18\x02 \x03(\v2\x1a.understudy.driver.v1.MarkR\x04seen\"k\n" +
 	"\aReceipt\x120\n" +
 	"\x05marks\x18\x01 \x03(\v2\x1a.understudy.driver.v1.MarkR\x05marks\x12.\n" +
-	"\x04time\x18\x02 \x01(\v2\x1a.understudy.driver.v1.TimeR\x04time\"\x96\x01\n" +
+	"\x04time\x18\x02 \x01(\v2\x1a.understudy.driver.v1.TimeR\x04time\"\xe1\x01\n" +
 	"\x05Epoch\x12\x16\n" +
 	"\x06number\x18\x01 \x01(\x04R\x06number\x12\x18\n" +
 	"\aversion\x18\x02 \x01(\x04R\aversion\x12\x14\n" +
 	"\x05token\x18\x03 \x01(\fR\x05token\x12\x16\n" +
 	"\x06active\x18\x04 \x01(\fR\x06active\x12\x14\n" +
 	"\x05state\x18\x05 \x01(\rR\x05state\x12\x17\n" +
-	"\ain_sync\x18\x06 \x03(\fR\x06inSync\"@\n" +
+	"\ain_sync\x18\x06 \x03(\fR\x06inSync\x12I\n" +
+	"\fincarnations\x18\a \x03(\v2%.understudy.driver.v1.LinkIncarnationR\fincarnations\"G\n" +
+	"\x0fLinkIncarnation\x12\x12\n" +
+	"\x04link\x18\x01 \x01(\fR\x04link\x12 \n" +
+	"\vincarnation\x18\x02 \x01(\x04R\vincarnation\"@\n" +
 	"\fEpochVersion\x12\x16\n" +
 	"\x06number\x18\x01 \x01(\x04R\x06number\x12\x18\n" +
 	"\aversion\x18\x02 \x01(\x04R\aversion\"\xeb\x01\n" +
@@ -2774,7 +2838,7 @@ func file_plugins_wire_v1_driver_proto_rawDescGZIP() []byte {
 }
 
 var file_plugins_wire_v1_driver_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_plugins_wire_v1_driver_proto_msgTypes = make([]protoimpl.MessageInfo, 39)
+var file_plugins_wire_v1_driver_proto_msgTypes = make([]protoimpl.MessageInfo, 40)
 var file_plugins_wire_v1_driver_proto_goTypes = []any{
 	(Cause_Kind)(0),          // 0: understudy.driver.v1.Cause.Kind
 	(Instant_Field)(0),       // 1: understudy.driver.v1.Instant.Field
@@ -2783,128 +2847,130 @@ var file_plugins_wire_v1_driver_proto_goTypes = []any{
 	(*Guard)(nil),            // 4: understudy.driver.v1.Guard
 	(*Receipt)(nil),          // 5: understudy.driver.v1.Receipt
 	(*Epoch)(nil),            // 6: understudy.driver.v1.Epoch
-	(*EpochVersion)(nil),     // 7: understudy.driver.v1.EpochVersion
-	(*Error)(nil),            // 8: understudy.driver.v1.Error
-	(*Cause)(nil),            // 9: understudy.driver.v1.Cause
-	(*Instant)(nil),          // 10: understudy.driver.v1.Instant
-	(*Verdicts)(nil),         // 11: understudy.driver.v1.Verdicts
-	(*ValidateRequest)(nil),  // 12: understudy.driver.v1.ValidateRequest
-	(*ValidateResponse)(nil), // 13: understudy.driver.v1.ValidateResponse
-	(*OpenRequest)(nil),      // 14: understudy.driver.v1.OpenRequest
-	(*OpenResponse)(nil),     // 15: understudy.driver.v1.OpenResponse
-	(*DescribeRequest)(nil),  // 16: understudy.driver.v1.DescribeRequest
-	(*DescribeResponse)(nil), // 17: understudy.driver.v1.DescribeResponse
-	(*Detail)(nil),           // 18: understudy.driver.v1.Detail
-	(*CommitRequest)(nil),    // 19: understudy.driver.v1.CommitRequest
-	(*CommitResponse)(nil),   // 20: understudy.driver.v1.CommitResponse
-	(*ClaimRequest)(nil),     // 21: understudy.driver.v1.ClaimRequest
-	(*ClaimResponse)(nil),    // 22: understudy.driver.v1.ClaimResponse
-	(*GetRequest)(nil),       // 23: understudy.driver.v1.GetRequest
-	(*GetResponse)(nil),      // 24: understudy.driver.v1.GetResponse
-	(*ListRequest)(nil),      // 25: understudy.driver.v1.ListRequest
-	(*ListResponse)(nil),     // 26: understudy.driver.v1.ListResponse
-	(*MergeRequest)(nil),     // 27: understudy.driver.v1.MergeRequest
-	(*MergeResponse)(nil),    // 28: understudy.driver.v1.MergeResponse
-	(*ChangesRequest)(nil),   // 29: understudy.driver.v1.ChangesRequest
-	(*ChangesResponse)(nil),  // 30: understudy.driver.v1.ChangesResponse
-	(*Change)(nil),           // 31: understudy.driver.v1.Change
-	(*EpochRequest)(nil),     // 32: understudy.driver.v1.EpochRequest
-	(*EpochResponse)(nil),    // 33: understudy.driver.v1.EpochResponse
-	(*AdvanceRequest)(nil),   // 34: understudy.driver.v1.AdvanceRequest
-	(*AdvanceResponse)(nil),  // 35: understudy.driver.v1.AdvanceResponse
-	(*ProbeRequest)(nil),     // 36: understudy.driver.v1.ProbeRequest
-	(*ProbeResponse)(nil),    // 37: understudy.driver.v1.ProbeResponse
-	(*Problem)(nil),          // 38: understudy.driver.v1.Problem
-	(*CloseRequest)(nil),     // 39: understudy.driver.v1.CloseRequest
-	(*CloseResponse)(nil),    // 40: understudy.driver.v1.CloseResponse
+	(*LinkIncarnation)(nil),  // 7: understudy.driver.v1.LinkIncarnation
+	(*EpochVersion)(nil),     // 8: understudy.driver.v1.EpochVersion
+	(*Error)(nil),            // 9: understudy.driver.v1.Error
+	(*Cause)(nil),            // 10: understudy.driver.v1.Cause
+	(*Instant)(nil),          // 11: understudy.driver.v1.Instant
+	(*Verdicts)(nil),         // 12: understudy.driver.v1.Verdicts
+	(*ValidateRequest)(nil),  // 13: understudy.driver.v1.ValidateRequest
+	(*ValidateResponse)(nil), // 14: understudy.driver.v1.ValidateResponse
+	(*OpenRequest)(nil),      // 15: understudy.driver.v1.OpenRequest
+	(*OpenResponse)(nil),     // 16: understudy.driver.v1.OpenResponse
+	(*DescribeRequest)(nil),  // 17: understudy.driver.v1.DescribeRequest
+	(*DescribeResponse)(nil), // 18: understudy.driver.v1.DescribeResponse
+	(*Detail)(nil),           // 19: understudy.driver.v1.Detail
+	(*CommitRequest)(nil),    // 20: understudy.driver.v1.CommitRequest
+	(*CommitResponse)(nil),   // 21: understudy.driver.v1.CommitResponse
+	(*ClaimRequest)(nil),     // 22: understudy.driver.v1.ClaimRequest
+	(*ClaimResponse)(nil),    // 23: understudy.driver.v1.ClaimResponse
+	(*GetRequest)(nil),       // 24: understudy.driver.v1.GetRequest
+	(*GetResponse)(nil),      // 25: understudy.driver.v1.GetResponse
+	(*ListRequest)(nil),      // 26: understudy.driver.v1.ListRequest
+	(*ListResponse)(nil),     // 27: understudy.driver.v1.ListResponse
+	(*MergeRequest)(nil),     // 28: understudy.driver.v1.MergeRequest
+	(*MergeResponse)(nil),    // 29: understudy.driver.v1.MergeResponse
+	(*ChangesRequest)(nil),   // 30: understudy.driver.v1.ChangesRequest
+	(*ChangesResponse)(nil),  // 31: understudy.driver.v1.ChangesResponse
+	(*Change)(nil),           // 32: understudy.driver.v1.Change
+	(*EpochRequest)(nil),     // 33: understudy.driver.v1.EpochRequest
+	(*EpochResponse)(nil),    // 34: understudy.driver.v1.EpochResponse
+	(*AdvanceRequest)(nil),   // 35: understudy.driver.v1.AdvanceRequest
+	(*AdvanceResponse)(nil),  // 36: understudy.driver.v1.AdvanceResponse
+	(*ProbeRequest)(nil),     // 37: understudy.driver.v1.ProbeRequest
+	(*ProbeResponse)(nil),    // 38: understudy.driver.v1.ProbeResponse
+	(*Problem)(nil),          // 39: understudy.driver.v1.Problem
+	(*CloseRequest)(nil),     // 40: understudy.driver.v1.CloseRequest
+	(*CloseResponse)(nil),    // 41: understudy.driver.v1.CloseResponse
 }
 var file_plugins_wire_v1_driver_proto_depIdxs = []int32{
 	3,  // 0: understudy.driver.v1.Guard.seen:type_name -> understudy.driver.v1.Mark
 	3,  // 1: understudy.driver.v1.Receipt.marks:type_name -> understudy.driver.v1.Mark
 	2,  // 2: understudy.driver.v1.Receipt.time:type_name -> understudy.driver.v1.Time
-	6,  // 3: understudy.driver.v1.Error.epoch:type_name -> understudy.driver.v1.Epoch
-	9,  // 4: understudy.driver.v1.Error.cause:type_name -> understudy.driver.v1.Cause
-	0,  // 5: understudy.driver.v1.Cause.kind:type_name -> understudy.driver.v1.Cause.Kind
-	8,  // 6: understudy.driver.v1.Cause.error:type_name -> understudy.driver.v1.Error
-	1,  // 7: understudy.driver.v1.Instant.field:type_name -> understudy.driver.v1.Instant.Field
-	2,  // 8: understudy.driver.v1.Instant.time:type_name -> understudy.driver.v1.Time
-	8,  // 9: understudy.driver.v1.Verdicts.errors:type_name -> understudy.driver.v1.Error
-	8,  // 10: understudy.driver.v1.ValidateResponse.error:type_name -> understudy.driver.v1.Error
-	8,  // 11: understudy.driver.v1.OpenResponse.error:type_name -> understudy.driver.v1.Error
-	18, // 12: understudy.driver.v1.DescribeResponse.details:type_name -> understudy.driver.v1.Detail
-	8,  // 13: understudy.driver.v1.DescribeResponse.error:type_name -> understudy.driver.v1.Error
-	4,  // 14: understudy.driver.v1.CommitRequest.guard:type_name -> understudy.driver.v1.Guard
-	10, // 15: understudy.driver.v1.CommitRequest.instants:type_name -> understudy.driver.v1.Instant
-	5,  // 16: understudy.driver.v1.CommitResponse.receipt:type_name -> understudy.driver.v1.Receipt
-	11, // 17: understudy.driver.v1.CommitResponse.verdicts:type_name -> understudy.driver.v1.Verdicts
-	8,  // 18: understudy.driver.v1.CommitResponse.error:type_name -> understudy.driver.v1.Error
-	4,  // 19: understudy.driver.v1.ClaimRequest.guard:type_name -> understudy.driver.v1.Guard
-	5,  // 20: understudy.driver.v1.ClaimResponse.receipt:type_name -> understudy.driver.v1.Receipt
-	2,  // 21: understudy.driver.v1.ClaimResponse.next:type_name -> understudy.driver.v1.Time
-	8,  // 22: understudy.driver.v1.ClaimResponse.error:type_name -> understudy.driver.v1.Error
-	3,  // 23: understudy.driver.v1.GetRequest.seen:type_name -> understudy.driver.v1.Mark
-	5,  // 24: understudy.driver.v1.GetResponse.receipt:type_name -> understudy.driver.v1.Receipt
-	8,  // 25: understudy.driver.v1.GetResponse.error:type_name -> understudy.driver.v1.Error
-	3,  // 26: understudy.driver.v1.ListRequest.seen:type_name -> understudy.driver.v1.Mark
-	5,  // 27: understudy.driver.v1.ListResponse.receipt:type_name -> understudy.driver.v1.Receipt
-	8,  // 28: understudy.driver.v1.ListResponse.error:type_name -> understudy.driver.v1.Error
-	4,  // 29: understudy.driver.v1.MergeRequest.guard:type_name -> understudy.driver.v1.Guard
-	10, // 30: understudy.driver.v1.MergeRequest.instants:type_name -> understudy.driver.v1.Instant
-	5,  // 31: understudy.driver.v1.MergeResponse.receipt:type_name -> understudy.driver.v1.Receipt
-	11, // 32: understudy.driver.v1.MergeResponse.verdicts:type_name -> understudy.driver.v1.Verdicts
-	8,  // 33: understudy.driver.v1.MergeResponse.error:type_name -> understudy.driver.v1.Error
-	3,  // 34: understudy.driver.v1.ChangesRequest.seen:type_name -> understudy.driver.v1.Mark
-	5,  // 35: understudy.driver.v1.ChangesResponse.receipt:type_name -> understudy.driver.v1.Receipt
-	31, // 36: understudy.driver.v1.ChangesResponse.changes:type_name -> understudy.driver.v1.Change
-	8,  // 37: understudy.driver.v1.ChangesResponse.error:type_name -> understudy.driver.v1.Error
-	2,  // 38: understudy.driver.v1.Change.due:type_name -> understudy.driver.v1.Time
-	5,  // 39: understudy.driver.v1.EpochResponse.receipt:type_name -> understudy.driver.v1.Receipt
-	6,  // 40: understudy.driver.v1.EpochResponse.epoch:type_name -> understudy.driver.v1.Epoch
-	8,  // 41: understudy.driver.v1.EpochResponse.error:type_name -> understudy.driver.v1.Error
-	3,  // 42: understudy.driver.v1.AdvanceRequest.seen:type_name -> understudy.driver.v1.Mark
-	7,  // 43: understudy.driver.v1.AdvanceRequest.expect:type_name -> understudy.driver.v1.EpochVersion
-	6,  // 44: understudy.driver.v1.AdvanceRequest.next:type_name -> understudy.driver.v1.Epoch
-	5,  // 45: understudy.driver.v1.AdvanceResponse.receipt:type_name -> understudy.driver.v1.Receipt
-	6,  // 46: understudy.driver.v1.AdvanceResponse.epoch:type_name -> understudy.driver.v1.Epoch
-	8,  // 47: understudy.driver.v1.AdvanceResponse.error:type_name -> understudy.driver.v1.Error
-	3,  // 48: understudy.driver.v1.ProbeRequest.seen:type_name -> understudy.driver.v1.Mark
-	5,  // 49: understudy.driver.v1.ProbeResponse.receipt:type_name -> understudy.driver.v1.Receipt
-	38, // 50: understudy.driver.v1.ProbeResponse.problems:type_name -> understudy.driver.v1.Problem
-	38, // 51: understudy.driver.v1.ProbeResponse.warnings:type_name -> understudy.driver.v1.Problem
-	18, // 52: understudy.driver.v1.ProbeResponse.details:type_name -> understudy.driver.v1.Detail
-	8,  // 53: understudy.driver.v1.ProbeResponse.error:type_name -> understudy.driver.v1.Error
-	8,  // 54: understudy.driver.v1.CloseResponse.error:type_name -> understudy.driver.v1.Error
-	12, // 55: understudy.driver.v1.Driver.Validate:input_type -> understudy.driver.v1.ValidateRequest
-	14, // 56: understudy.driver.v1.Driver.Open:input_type -> understudy.driver.v1.OpenRequest
-	16, // 57: understudy.driver.v1.Driver.Describe:input_type -> understudy.driver.v1.DescribeRequest
-	19, // 58: understudy.driver.v1.Driver.Commit:input_type -> understudy.driver.v1.CommitRequest
-	21, // 59: understudy.driver.v1.Driver.Claim:input_type -> understudy.driver.v1.ClaimRequest
-	23, // 60: understudy.driver.v1.Driver.Get:input_type -> understudy.driver.v1.GetRequest
-	25, // 61: understudy.driver.v1.Driver.List:input_type -> understudy.driver.v1.ListRequest
-	27, // 62: understudy.driver.v1.Driver.Merge:input_type -> understudy.driver.v1.MergeRequest
-	29, // 63: understudy.driver.v1.Driver.Changes:input_type -> understudy.driver.v1.ChangesRequest
-	32, // 64: understudy.driver.v1.Driver.Epoch:input_type -> understudy.driver.v1.EpochRequest
-	34, // 65: understudy.driver.v1.Driver.Advance:input_type -> understudy.driver.v1.AdvanceRequest
-	36, // 66: understudy.driver.v1.Driver.Probe:input_type -> understudy.driver.v1.ProbeRequest
-	39, // 67: understudy.driver.v1.Driver.Close:input_type -> understudy.driver.v1.CloseRequest
-	13, // 68: understudy.driver.v1.Driver.Validate:output_type -> understudy.driver.v1.ValidateResponse
-	15, // 69: understudy.driver.v1.Driver.Open:output_type -> understudy.driver.v1.OpenResponse
-	17, // 70: understudy.driver.v1.Driver.Describe:output_type -> understudy.driver.v1.DescribeResponse
-	20, // 71: understudy.driver.v1.Driver.Commit:output_type -> understudy.driver.v1.CommitResponse
-	22, // 72: understudy.driver.v1.Driver.Claim:output_type -> understudy.driver.v1.ClaimResponse
-	24, // 73: understudy.driver.v1.Driver.Get:output_type -> understudy.driver.v1.GetResponse
-	26, // 74: understudy.driver.v1.Driver.List:output_type -> understudy.driver.v1.ListResponse
-	28, // 75: understudy.driver.v1.Driver.Merge:output_type -> understudy.driver.v1.MergeResponse
-	30, // 76: understudy.driver.v1.Driver.Changes:output_type -> understudy.driver.v1.ChangesResponse
-	33, // 77: understudy.driver.v1.Driver.Epoch:output_type -> understudy.driver.v1.EpochResponse
-	35, // 78: understudy.driver.v1.Driver.Advance:output_type -> understudy.driver.v1.AdvanceResponse
-	37, // 79: understudy.driver.v1.Driver.Probe:output_type -> understudy.driver.v1.ProbeResponse
-	40, // 80: understudy.driver.v1.Driver.Close:output_type -> understudy.driver.v1.CloseResponse
-	68, // [68:81] is the sub-list for method output_type
-	55, // [55:68] is the sub-list for method input_type
-	55, // [55:55] is the sub-list for extension type_name
-	55, // [55:55] is the sub-list for extension extendee
-	0,  // [0:55] is the sub-list for field type_name
+	7,  // 3: understudy.driver.v1.Epoch.incarnations:type_name -> understudy.driver.v1.LinkIncarnation
+	6,  // 4: understudy.driver.v1.Error.epoch:type_name -> understudy.driver.v1.Epoch
+	10, // 5: understudy.driver.v1.Error.cause:type_name -> understudy.driver.v1.Cause
+	0,  // 6: understudy.driver.v1.Cause.kind:type_name -> understudy.driver.v1.Cause.Kind
+	9,  // 7: understudy.driver.v1.Cause.error:type_name -> understudy.driver.v1.Error
+	1,  // 8: understudy.driver.v1.Instant.field:type_name -> understudy.driver.v1.Instant.Field
+	2,  // 9: understudy.driver.v1.Instant.time:type_name -> understudy.driver.v1.Time
+	9,  // 10: understudy.driver.v1.Verdicts.errors:type_name -> understudy.driver.v1.Error
+	9,  // 11: understudy.driver.v1.ValidateResponse.error:type_name -> understudy.driver.v1.Error
+	9,  // 12: understudy.driver.v1.OpenResponse.error:type_name -> understudy.driver.v1.Error
+	19, // 13: understudy.driver.v1.DescribeResponse.details:type_name -> understudy.driver.v1.Detail
+	9,  // 14: understudy.driver.v1.DescribeResponse.error:type_name -> understudy.driver.v1.Error
+	4,  // 15: understudy.driver.v1.CommitRequest.guard:type_name -> understudy.driver.v1.Guard
+	11, // 16: understudy.driver.v1.CommitRequest.instants:type_name -> understudy.driver.v1.Instant
+	5,  // 17: understudy.driver.v1.CommitResponse.receipt:type_name -> understudy.driver.v1.Receipt
+	12, // 18: understudy.driver.v1.CommitResponse.verdicts:type_name -> understudy.driver.v1.Verdicts
+	9,  // 19: understudy.driver.v1.CommitResponse.error:type_name -> understudy.driver.v1.Error
+	4,  // 20: understudy.driver.v1.ClaimRequest.guard:type_name -> understudy.driver.v1.Guard
+	5,  // 21: understudy.driver.v1.ClaimResponse.receipt:type_name -> understudy.driver.v1.Receipt
+	2,  // 22: understudy.driver.v1.ClaimResponse.next:type_name -> understudy.driver.v1.Time
+	9,  // 23: understudy.driver.v1.ClaimResponse.error:type_name -> understudy.driver.v1.Error
+	3,  // 24: understudy.driver.v1.GetRequest.seen:type_name -> understudy.driver.v1.Mark
+	5,  // 25: understudy.driver.v1.GetResponse.receipt:type_name -> understudy.driver.v1.Receipt
+	9,  // 26: understudy.driver.v1.GetResponse.error:type_name -> understudy.driver.v1.Error
+	3,  // 27: understudy.driver.v1.ListRequest.seen:type_name -> understudy.driver.v1.Mark
+	5,  // 28: understudy.driver.v1.ListResponse.receipt:type_name -> understudy.driver.v1.Receipt
+	9,  // 29: understudy.driver.v1.ListResponse.error:type_name -> understudy.driver.v1.Error
+	4,  // 30: understudy.driver.v1.MergeRequest.guard:type_name -> understudy.driver.v1.Guard
+	11, // 31: understudy.driver.v1.MergeRequest.instants:type_name -> understudy.driver.v1.Instant
+	5,  // 32: understudy.driver.v1.MergeResponse.receipt:type_name -> understudy.driver.v1.Receipt
+	12, // 33: understudy.driver.v1.MergeResponse.verdicts:type_name -> understudy.driver.v1.Verdicts
+	9,  // 34: understudy.driver.v1.MergeResponse.error:type_name -> understudy.driver.v1.Error
+	3,  // 35: understudy.driver.v1.ChangesRequest.seen:type_name -> understudy.driver.v1.Mark
+	5,  // 36: understudy.driver.v1.ChangesResponse.receipt:type_name -> understudy.driver.v1.Receipt
+	32, // 37: understudy.driver.v1.ChangesResponse.changes:type_name -> understudy.driver.v1.Change
+	9,  // 38: understudy.driver.v1.ChangesResponse.error:type_name -> understudy.driver.v1.Error
+	2,  // 39: understudy.driver.v1.Change.due:type_name -> understudy.driver.v1.Time
+	5,  // 40: understudy.driver.v1.EpochResponse.receipt:type_name -> understudy.driver.v1.Receipt
+	6,  // 41: understudy.driver.v1.EpochResponse.epoch:type_name -> understudy.driver.v1.Epoch
+	9,  // 42: understudy.driver.v1.EpochResponse.error:type_name -> understudy.driver.v1.Error
+	3,  // 43: understudy.driver.v1.AdvanceRequest.seen:type_name -> understudy.driver.v1.Mark
+	8,  // 44: understudy.driver.v1.AdvanceRequest.expect:type_name -> understudy.driver.v1.EpochVersion
+	6,  // 45: understudy.driver.v1.AdvanceRequest.next:type_name -> understudy.driver.v1.Epoch
+	5,  // 46: understudy.driver.v1.AdvanceResponse.receipt:type_name -> understudy.driver.v1.Receipt
+	6,  // 47: understudy.driver.v1.AdvanceResponse.epoch:type_name -> understudy.driver.v1.Epoch
+	9,  // 48: understudy.driver.v1.AdvanceResponse.error:type_name -> understudy.driver.v1.Error
+	3,  // 49: understudy.driver.v1.ProbeRequest.seen:type_name -> understudy.driver.v1.Mark
+	5,  // 50: understudy.driver.v1.ProbeResponse.receipt:type_name -> understudy.driver.v1.Receipt
+	39, // 51: understudy.driver.v1.ProbeResponse.problems:type_name -> understudy.driver.v1.Problem
+	39, // 52: understudy.driver.v1.ProbeResponse.warnings:type_name -> understudy.driver.v1.Problem
+	19, // 53: understudy.driver.v1.ProbeResponse.details:type_name -> understudy.driver.v1.Detail
+	9,  // 54: understudy.driver.v1.ProbeResponse.error:type_name -> understudy.driver.v1.Error
+	9,  // 55: understudy.driver.v1.CloseResponse.error:type_name -> understudy.driver.v1.Error
+	13, // 56: understudy.driver.v1.Driver.Validate:input_type -> understudy.driver.v1.ValidateRequest
+	15, // 57: understudy.driver.v1.Driver.Open:input_type -> understudy.driver.v1.OpenRequest
+	17, // 58: understudy.driver.v1.Driver.Describe:input_type -> understudy.driver.v1.DescribeRequest
+	20, // 59: understudy.driver.v1.Driver.Commit:input_type -> understudy.driver.v1.CommitRequest
+	22, // 60: understudy.driver.v1.Driver.Claim:input_type -> understudy.driver.v1.ClaimRequest
+	24, // 61: understudy.driver.v1.Driver.Get:input_type -> understudy.driver.v1.GetRequest
+	26, // 62: understudy.driver.v1.Driver.List:input_type -> understudy.driver.v1.ListRequest
+	28, // 63: understudy.driver.v1.Driver.Merge:input_type -> understudy.driver.v1.MergeRequest
+	30, // 64: understudy.driver.v1.Driver.Changes:input_type -> understudy.driver.v1.ChangesRequest
+	33, // 65: understudy.driver.v1.Driver.Epoch:input_type -> understudy.driver.v1.EpochRequest
+	35, // 66: understudy.driver.v1.Driver.Advance:input_type -> understudy.driver.v1.AdvanceRequest
+	37, // 67: understudy.driver.v1.Driver.Probe:input_type -> understudy.driver.v1.ProbeRequest
+	40, // 68: understudy.driver.v1.Driver.Close:input_type -> understudy.driver.v1.CloseRequest
+	14, // 69: understudy.driver.v1.Driver.Validate:output_type -> understudy.driver.v1.ValidateResponse
+	16, // 70: understudy.driver.v1.Driver.Open:output_type -> understudy.driver.v1.OpenResponse
+	18, // 71: understudy.driver.v1.Driver.Describe:output_type -> understudy.driver.v1.DescribeResponse
+	21, // 72: understudy.driver.v1.Driver.Commit:output_type -> understudy.driver.v1.CommitResponse
+	23, // 73: understudy.driver.v1.Driver.Claim:output_type -> understudy.driver.v1.ClaimResponse
+	25, // 74: understudy.driver.v1.Driver.Get:output_type -> understudy.driver.v1.GetResponse
+	27, // 75: understudy.driver.v1.Driver.List:output_type -> understudy.driver.v1.ListResponse
+	29, // 76: understudy.driver.v1.Driver.Merge:output_type -> understudy.driver.v1.MergeResponse
+	31, // 77: understudy.driver.v1.Driver.Changes:output_type -> understudy.driver.v1.ChangesResponse
+	34, // 78: understudy.driver.v1.Driver.Epoch:output_type -> understudy.driver.v1.EpochResponse
+	36, // 79: understudy.driver.v1.Driver.Advance:output_type -> understudy.driver.v1.AdvanceResponse
+	38, // 80: understudy.driver.v1.Driver.Probe:output_type -> understudy.driver.v1.ProbeResponse
+	41, // 81: understudy.driver.v1.Driver.Close:output_type -> understudy.driver.v1.CloseResponse
+	69, // [69:82] is the sub-list for method output_type
+	56, // [56:69] is the sub-list for method input_type
+	56, // [56:56] is the sub-list for extension type_name
+	56, // [56:56] is the sub-list for extension extendee
+	0,  // [0:56] is the sub-list for field type_name
 }
 
 func init() { file_plugins_wire_v1_driver_proto_init() }
@@ -2918,7 +2984,7 @@ func file_plugins_wire_v1_driver_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_plugins_wire_v1_driver_proto_rawDesc), len(file_plugins_wire_v1_driver_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   39,
+			NumMessages:   40,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
