@@ -98,12 +98,17 @@ func (c *Chain) check(l *link) {
 		c.tellProblems(l, *probe)
 	}
 	c.note(l, began, took, probe, held, err)
+	if err == nil {
+		c.vouch(v, l, *probe)
+	}
 	v = c.view.Load()
 	switch {
 	case l == v.active:
 		c.checkedActive(v, began, slow, err)
 	case l.distrusted() != nil && v.holds(l):
 		c.dropLost(v, l)
+	case err == nil && v.holds(l):
+		c.vetStandby(v, l)
 	}
 }
 

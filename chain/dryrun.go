@@ -92,7 +92,7 @@ func (c *Chain) couldServe(ctx context.Context, v *view, l *link) error {
 	if lost := l.distrusted(); lost != nil {
 		return lost
 	}
-	held, err := attempt(ctx, c.ctx, c.policy().Attempt, l.epoch, func(error) {})
+	held, err := attempt(ctx, c.ctx, c.policy().Attempt, func(ctx context.Context) (driver.Epoch, error) { return c.consider(ctx, v, l) }, func(error) {})
 	if err != nil {
 		return err
 	}

@@ -172,6 +172,8 @@ func (c *Chain) adopt(e driver.Epoch, at *link) bool {
 func (c *Chain) attend(v *view, at *link) {
 	if at == v.active {
 		at.learned(v.epoch.At())
+	}
+	if at == v.active && at.believed() {
 		close(v.proven)
 	} else if !c.closed {
 		c.tasks.Go(func() { c.prove(v) })
@@ -181,16 +183,26 @@ func (c *Chain) attend(v *view, at *link) {
 	}
 }
 
-// prove finds out whether the active link of v, which was read elsewhere, holds
-// the record itself. If it holds less it has lost data, and is failed over;
-// only a planned switch may not have been brought to it yet.
+// prove finds out whether the active link of v holds the record itself, if that was
+// read elsewhere, and whether this host may believe it. If not, or if it holds less,
+// it has lost data, and is failed over; only a planned switch may not have been
+// brought to it yet.
 func (c *Chain) prove(v *view) {
 	for n := 0; c.view.Load() == v && c.ctx.Err() == nil; n++ {
 		if c.pace(c.ctx, v, opAdvance) != nil || c.view.Load() != v {
 			continue
 		}
-		held, repeat, err := try(c.ctx, c, v, opAdvance, func(ctx context.Context) (driver.Epoch, error) { return v.confirm(ctx) })
+		held, repeat, err := try(c.ctx, c, v, opAdvance, func(ctx context.Context) (driver.Epoch, error) {
+			held, err := v.confirm(ctx)
+			if err == nil && held.At() == v.epoch.At() {
+				err = c.vet(ctx, v, v.active)
+			}
+			return held, err
+		})
 		switch {
+		case errors.Is(err, errDoubted):
+			c.rest(v, v.active, c.policy().Check.Interval/4)
+			continue
 		case err == nil && held.At() == v.epoch.At():
 			close(v.proven)
 			return

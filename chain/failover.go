@@ -72,6 +72,8 @@ func (c *Chain) failover(v *view, i incident) {
 		for other := range unfit {
 			next.InSync = without(next.InSync, other.name)
 		}
+		next.Incarnations = cur.epoch.Incarnations
+		next = counted(next)
 		inFlight := int(c.inFlight.Load())
 		made, err := c.makeActive(cur, l, held.At(), next, stale)
 		if made {
@@ -148,7 +150,7 @@ func (c *Chain) successor(v *view, unfit map[*link]error) (*link, driver.Epoch) 
 		}
 		waiting++
 		go func() {
-			held, err := attempt(ctx, ctx, c.policy().Attempt, l.epoch, func(error) {})
+			held, err := attempt(ctx, ctx, c.policy().Attempt, func(ctx context.Context) (driver.Epoch, error) { return c.consider(ctx, v, l) }, func(error) {})
 			answers <- answer{l, held, err}
 		}()
 	}
@@ -180,6 +182,16 @@ func (c *Chain) successor(v *view, unfit map[*link]error) (*link, driver.Epoch) 
 		}
 	}
 	return nil, driver.Epoch{}
+}
+
+// consider returns what the standby l of v holds. If that is what it should, the
+// error says whether this host may believe it.
+func (c *Chain) consider(ctx context.Context, v *view, l *link) (driver.Epoch, error) {
+	held, err := l.epoch(ctx)
+	if err == nil && v.fit(l, held) == nil {
+		err = c.vet(ctx, v, l)
+	}
+	return held, err
 }
 
 // fit returns why the standby l of v, which holds held, cannot take over; nil if

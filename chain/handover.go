@@ -39,6 +39,10 @@ func (c *Chain) joinAll(ctx context.Context, links []*link, drain func(ctx conte
 			return driver.In(err, l.name, "join")
 		}
 	}
+	incarnations, err := c.survey(ctx, v, links)
+	if err != nil {
+		return driver.In(err, names[0], "join")
+	}
 	begin := version(v.epoch)
 	begin.State = driver.Handover
 	began := time.Now()
@@ -54,12 +58,15 @@ func (c *Chain) joinAll(ctx context.Context, links []*link, drain func(ctx conte
 	limit := c.policy().Handover
 	during, cancel := context.WithDeadlineCause(ctx, began.Add(limit), fmt.Errorf("it took longer than the handover may: %s", limit))
 	defer cancel()
-	err := drainWhile(during, held, drain)
+	err = drainWhile(during, held, drain)
 	if err == nil {
 		end := held.epoch.Clone()
 		end.Number, end.Version, end.Token, end.State = end.Number+1, 1, driver.NewToken(), driver.Serving
 		for _, name := range names {
 			end.InSync = with(end.InSync, name)
+		}
+		for _, known := range incarnations {
+			end = noting(end, known.Link, known.Incarnation)
 		}
 		err = c.alter(during, held, end)
 	}

@@ -36,6 +36,8 @@ type link struct {
 	anew     bool                // marks are of the data that a resync brings
 	informed driver.EpochVersion // what the store is known to hold; zero: not known
 	lost     error               // why the data cannot be trusted until a resync; nil: it can
+	sound    bool                // see believed
+	doubted  time.Time           // since when; zero: not
 	latest   error               // the last failure, as evidence
 }
 
@@ -95,10 +97,11 @@ func (l *link) joined(own bool) {
 	l.missed.take()
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if !l.anew || !own {
+	l.sound = l.anew && own
+	if !l.sound {
 		l.marks, l.since = nil, time.Now()
 	}
-	l.lost, l.anew = nil, false
+	l.lost, l.anew, l.doubted = nil, false, time.Time{}
 }
 
 // failed keeps err as evidence. A store that has lost data is not trusted again

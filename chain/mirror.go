@@ -219,6 +219,7 @@ func (c *Chain) dropOnce(v *view, l *link, cause error) error {
 	}
 	next := version(v.epoch)
 	next.State, next.InSync = driver.Serving, without(next.InSync, l.name)
+	next = counted(next)
 	err := c.alter(c.ctx, v, next)
 	if err == nil {
 		c.tellDropped(next, l, cause)

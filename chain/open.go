@@ -44,6 +44,7 @@ type Chain struct {
 	frozen   atomic.Pointer[Frozen]
 	told     atomic.Pointer[Frozen] // the freeze of which it was told that it holds a failover back
 	rises    chan struct{}          // holds one when a link has become fit to serve, or ceased to be
+	vouching atomic.Bool            // see vouch
 	atStep   func(step string)      // nil but in tests: see passing
 
 	mu        sync.Mutex

@@ -27,6 +27,7 @@ func (c *Chain) strangers(e driver.Epoch) []string {
 func (c *Chain) expel(ctx context.Context, e driver.Epoch) (driver.Epoch, error) {
 	names, active, next := c.strangers(e), c.linkNamed(e.Active), version(e)
 	next.State, next.InSync = driver.Serving, slices.DeleteFunc(next.InSync, func(name string) bool { return slices.Contains(names, name) })
+	next = counted(next)
 	_, err := attempt(ctx, c.ctx, c.policy().Attempt, func(ctx context.Context) (struct{}, error) {
 		return struct{}{}, active.advance(ctx, e.At(), next, false)
 	}, func(error) {})

@@ -53,7 +53,7 @@ func (c *Chain) switchTo(ctx context.Context, l *link) error {
 		return driver.In(err, l.name, "switch")
 	}
 	next := driver.Epoch{Number: v.epoch.Number + 1, Version: 1, Token: driver.NewToken(), Active: l.name,
-		InSync: with(without(v.epoch.InSync, l.name), v.active.name)}
+		InSync: with(without(v.epoch.InSync, l.name), v.active.name), Incarnations: v.epoch.Clone().Incarnations}
 	if err := c.alter(ctx, v, next); err != nil {
 		if err == errMoved { //nolint:errorlint // it is never wrapped
 			err = c.overtaken()

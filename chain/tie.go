@@ -49,7 +49,7 @@ func untied(winner driver.Epoch, loser string) driver.Epoch {
 	next := winner.Clone()
 	next.Number, next.Version, next.Token, next.State = next.Number+1, 1, driver.NewToken(), driver.Serving
 	next.InSync = slices.DeleteFunc(next.InSync, func(name string) bool { return name == loser })
-	return next
+	return counted(next)
 }
 
 func (c *Chain) tellSettled(loser, next driver.Epoch) {
