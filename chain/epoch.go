@@ -192,27 +192,38 @@ func (c *Chain) prove(v *view) {
 		if c.pace(c.ctx, v, opAdvance) != nil || c.view.Load() != v {
 			continue
 		}
-		held, repeat, err := try(c.ctx, c, v, opAdvance, func(ctx context.Context) (driver.Epoch, error) {
-			held, err := v.confirm(ctx)
-			if err == nil && held.At() == v.epoch.At() {
-				err = c.vet(ctx, v, v.active)
-			}
-			return held, err
-		})
+		found, repeat, err := try(c.ctx, c, v, opAdvance, func(ctx context.Context) (proof, error) { return c.proof(ctx, v) })
 		switch {
-		case errors.Is(err, errDoubted):
+		case err == nil && found.doubted:
 			c.rest(v, v.active, c.policy().Check.Interval/4)
 			continue
-		case err == nil && held.At() == v.epoch.At():
+		case err == nil && found.held.At() == v.epoch.At():
 			close(v.proven)
 			return
 		case err == nil:
-			c.accept(v, held, v.active)
+			c.accept(v, found.held, v.active)
 		case !repeat:
 			v.active.failed(err)
 		}
 		pause(v.ctx, c.ctx, c.policy().pause(n))
 	}
+}
+
+// proof is what one attempt of prove has found.
+type proof struct {
+	held    driver.Epoch
+	doubted bool // which is no failure of the link
+}
+
+func (c *Chain) proof(ctx context.Context, v *view) (proof, error) {
+	held, err := v.confirm(ctx)
+	if err == nil && held.At() == v.epoch.At() {
+		err = c.vet(ctx, v, v.active)
+	}
+	if errors.Is(err, errDoubted) {
+		return proof{held, true}, nil
+	}
+	return proof{held, false}, err
 }
 
 // confirm returns the record of the active link: that of v, or a newer one. It

@@ -20,8 +20,8 @@ import (
 
 // storm is several hosts on the same links while everything goes wrong that may:
 // in each phase all links but one are refused, late, frozen or cut off, for each
-// host on its own; they are emptied, hosts are killed and started anew, and the
-// chain is switched to and fro. After a phase links come back by themselves.
+// host on its own; they are emptied, or restart and miss nothing, hosts are killed and
+// started anew, and the chain is switched to and fro. After a phase links come back by themselves.
 type storm struct {
 	t      *testing.T
 	r      *rand.Rand
@@ -112,6 +112,10 @@ func (s *storm) run(hosts int) {
 	for range phases {
 		s.phase()
 		s.calm()
+		if s.r.IntN(2) == 0 {
+			s.blackout()
+			s.calm()
+		}
 	}
 	wg.Wait()
 	eventually(t, "all is done", func() bool { return finished(t, s.hosts[0].Chain) == workflows })
@@ -129,7 +133,7 @@ func (s *storm) phase() {
 	for range 4 + s.r.IntN(4) {
 		i := s.r.IntN(len(s.hosts))
 		l := (anchor + 1 + s.r.IntN(len(s.stores)-1)) % len(s.stores)
-		switch bad := s.hosts[i].stores[l]; s.r.IntN(8) {
+		switch bad := s.hosts[i].stores[l]; s.r.IntN(9) {
 		case 0:
 			if emptied < 0 || emptied == l {
 				emptied = l
@@ -151,10 +155,29 @@ func (s *storm) phase() {
 			ctx, cancel := context.WithTimeout(s.t.Context(), 10*time.Second)
 			_ = s.hosts[i].SwitchTo(ctx, linkNames[s.r.IntN(len(s.stores))]) // it may well be refused
 			cancel()
+		case 6:
+			s.stores[s.r.IntN(len(s.stores))].model.Restart()
 		default:
 			bad.trouble(rand.New(rand.NewPCG(s.r.Uint64(), 2)), s.r.Float64()*0.8)
 		}
 		time.Sleep(time.Duration(s.r.IntN(8000)) * time.Millisecond) //nolint:forbidigo // the clock of the bubble
+	}
+}
+
+// blackout ends all hosts at once, and one link loses what it took in the last
+// second.
+func (s *storm) blackout() {
+	store := s.stores[s.r.IntN(len(s.stores))]
+	restore := store.model.Snapshot()
+	time.Sleep(time.Second) //nolint:forbidigo // the clock of the bubble
+	for i, host := range s.hosts {
+		_ = host.Close(s.t.Context())
+		_ = s.stops[i]() // it says that the chain is closed
+	}
+	restore()
+	store.model.Restart()
+	for i := range s.hosts {
+		s.open(i)
 	}
 }
 

@@ -73,14 +73,14 @@ func (l *link) believe(sent time.Time) {
 	}
 }
 
-// doubt returns for how long this host has doubted the link.
-func (l *link) doubt() time.Duration {
+// doubt returns since when this host doubts the link, and whether that begins now.
+func (l *link) doubt() (since time.Time, begins bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.doubted.IsZero() {
+	if begins = l.doubted.IsZero(); begins {
 		l.doubted = time.Now()
 	}
-	return time.Since(l.doubted)
+	return l.doubted, begins
 }
 
 // vet finds out whether l, which counts in v, may be believed by this host: nil, or
@@ -104,7 +104,12 @@ func (c *Chain) vet(ctx context.Context, v *view, l *link) error {
 		return nil
 	}
 	p := c.policy()
-	switch doubted := l.doubt(); {
+	since, begins := l.doubt()
+	switch doubted := time.Since(since); {
+	case begins:
+		c.log.Warn("a link has restarted, which this host has not watched: it is not used before another host says that it has lost nothing",
+			zap.String("link", l.name), zap.Stringer("epoch", v.epoch), zap.Duration("wait", blessing*p.Check.Interval))
+		return errDoubted
 	case doubted < blessing*p.Check.Interval:
 		return errDoubted
 	case c.witnessed(ctx, v, l):

@@ -5,6 +5,7 @@ package contracttest
 import (
 	"context"
 	"fmt"
+	"math/rand/v2"
 	"sync"
 	"time"
 
@@ -64,6 +65,18 @@ func (m *Model) Snapshot() (restore func()) {
 		m.state = saved.fork()
 		m.signal()
 	}
+}
+
+// Restart begins another incarnation with the data as it is, as a store does that
+// may have gone back when it restarted: whoever has seen more of a former
+// incarnation than is there now gets [driver.Lost], others go on. Cursors given
+// before are [driver.CursorLost]. Connections stay open.
+func (m *Model) Restart() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.state.former = append(m.state.former, m.state.mark)
+	m.state.mark.Incarnation = rand.Uint64() | 1
+	m.signal()
 }
 
 // Erase empties the store, as one does that restarts without its data: all

@@ -22,6 +22,7 @@ type state struct {
 	claims  map[driver.Token]claimed
 	epoch   driver.Epoch
 	mark    driver.Mark
+	former  []driver.Mark // how far incarnations before the present one had come: see Model.Restart
 	changes []driver.Change
 	trimmed int       // number of changes that stood before the first of changes
 	expiry  time.Time // no record expires before; zero: none does
@@ -49,7 +50,7 @@ func newState() *state {
 // fork returns a copy that goes its own way.
 func (s *state) fork() *state {
 	f := *s
-	f.records, f.claims, f.changes = maps.Clone(s.records), maps.Clone(s.claims), slices.Clone(s.changes)
+	f.records, f.claims, f.changes, f.former = maps.Clone(s.records), maps.Clone(s.claims), slices.Clone(s.changes), slices.Clone(s.former)
 	return &f
 }
 
@@ -83,7 +84,10 @@ func (s *state) seen(marks driver.Marks) error {
 		if m.Partition != s.mark.Partition {
 			continue
 		}
-		if m.Incarnation != s.mark.Incarnation || m.Sequence > s.mark.Sequence {
+		known := slices.ContainsFunc(append([]driver.Mark{s.mark}, s.former...), func(k driver.Mark) bool {
+			return k.Incarnation == m.Incarnation && k.Sequence >= m.Sequence
+		})
+		if !known {
 			return refused(driver.Lost, "the caller has seen %d of %x, the store is at %d of %x",
 				m.Sequence, m.Incarnation, s.mark.Sequence, s.mark.Incarnation)
 		}
