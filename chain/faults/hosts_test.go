@@ -72,3 +72,21 @@ func TestAllHostsKilledAfterAFailover(t *testing.T) {
 	w.redis.Start(t)
 	w.finish(t)
 }
+
+// All hosts and Redis end at once, as with a machine that loses power, and Redis
+// comes back without what it had not flushed. No host is left that has seen more.
+func TestEverythingButEventStoreEndsAtOnce(t *testing.T) {
+	t.Parallel()
+	w := start(t, options{})
+	old := w.redis.Snapshot(t)
+	w.progress(t, 60)
+	for _, h := range w.hosts {
+		h.die(t)
+	}
+	w.redis.Restart(t, old)
+	for range 3 {
+		w.addHost(t)
+	}
+	w.active(t, second)
+	w.finish(t)
+}

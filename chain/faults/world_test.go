@@ -164,15 +164,20 @@ func hangUp(t testing.TB, store driver.Store) {
 // killHost kills a host and starts another in its place.
 func (w *world) killHost(t *testing.T, n int) {
 	t.Helper()
-	h := w.hosts[n]
-	if h.lives() {
-		plugins := h.plugins(t)
-		h.kill()
-		for pid, name := range plugins {
-			await(t, name+" ends with its host", func() error { return gone(pid) })
-		}
+	if h := w.hosts[n]; h.lives() {
+		h.die(t)
 	}
 	w.addHost(t)
+}
+
+// die kills a host, and sees its plugins end with it.
+func (h *hostProcess) die(t *testing.T) {
+	t.Helper()
+	plugins := h.plugins(t)
+	h.kill()
+	for pid, name := range plugins {
+		await(t, name+" ends with its host", func() error { return gone(pid) })
+	}
 }
 
 // signalPlugin sends a signal to the plugins that all hosts have for a link.
