@@ -95,11 +95,14 @@ func (c *Chain) vet(ctx context.Context, v *view, l *link) error {
 		return lost
 	}
 	sent := time.Now()
-	same, err := l.unchanged(ctx, v)
-	if err != nil {
-		return err
+	if len(v.standbys) == 0 {
+		l.believe(sent)
+		return nil
 	}
-	if same {
+	switch same, err := l.unchanged(ctx, v); {
+	case err != nil:
+		return err
+	case same:
 		l.believe(sent)
 		return nil
 	}
@@ -200,13 +203,10 @@ func (c *Chain) vouch(v *view, l *link, probe driver.ProbeResponse) {
 }
 
 // survey returns what the record that brings links into the set of v is to know:
-// in which incarnation each of them is, and the active link if that is not known.
+// in which incarnation they and the active link are.
 func (c *Chain) survey(ctx context.Context, v *view, links []*link) ([]driver.LinkIncarnation, error) {
-	if _, known := noted(v.epoch, v.active.name); !known {
-		links = append(slices.Clone(links), v.active)
-	}
 	var found []driver.LinkIncarnation
-	for _, l := range links {
+	for _, l := range append(slices.Clone(links), v.active) {
 		probe, err := attempt(ctx, v.ctx, c.policy().Attempt, func(ctx context.Context) (driver.ProbeResponse, error) {
 			return l.probeSince(ctx, l.seen())
 		}, func(error) {})
