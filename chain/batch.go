@@ -5,7 +5,9 @@ package chain
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"maps"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 
@@ -129,11 +131,22 @@ func (s *start) settle(ctx context.Context, w Workflow) (Record, error) {
 		return r, nil
 	}
 	stored := storedIn(err)
-	if driver.ClassOf(err) == driver.Exists && stored != nil && stored.Kind == s.w.Kind && bytes.Equal(stored.Input, s.w.Input) {
-		s.was = stored
-		return Record{}, nil
+	switch {
+	case driver.ClassOf(err) != driver.Exists || stored == nil:
+		return Record{}, shownIn(err)
+	case stored.Kind != s.w.Kind:
+		return Record{}, s.taken(err, stored, fmt.Sprintf("kind %q", stored.Kind))
+	case !bytes.Equal(stored.Input, s.w.Input):
+		return Record{}, s.taken(err, stored, "another input")
 	}
-	return Record{}, shownIn(err)
+	s.was = stored
+	return Record{}, nil
+}
+
+// taken is the error when another workflow has the id.
+func (s *start) taken(cause error, stored *Record, other string) error {
+	return shownIn(&driver.Error{Class: driver.Exists, Store: s.c.config.Name, Op: string(driver.VerbStart), IDs: []string{s.w.ID}, Stored: stored,
+		Detail: fmt.Sprintf("there is a workflow with this id and %s, created at %s: the new one needs another id", other, stored.Created.Format(time.RFC3339)), Cause: cause})
 }
 
 // repeat sees to it that every standby holds what is stored, since whoever started

@@ -21,8 +21,8 @@ func WithLogger(logger *zap.Logger) Option {
 
 // WithEvents makes the chain call handler for each [Event], in order, from one
 // goroutine. A slow handler delays later events and nothing else, but for
-// [Chain.Close], which waits for it: a handler must not wait for Close. Default, and
-// with nil: none is called.
+// [Chain.Close], which waits for it: a handler must not wait for Close. A panic of
+// the handler is not recovered. Default, and with nil: none is called.
 func WithEvents(handler func(Event)) Option {
 	return func(c *Chain) { c.events.handler = handler }
 }

@@ -28,12 +28,13 @@ func TestStartIsIdempotent(t *testing.T) {
 		require.Equal(t, first.Token, again.Token)
 		require.Equal(t, uint64(1), again.Revision)
 
-		for name, other := range map[string]chain.Workflow{
-			"input": {ID: "w", Kind: "call", Input: []byte("other")},
-			"kind":  {ID: "w", Kind: "other", Input: []byte("in")},
+		for says, other := range map[string]chain.Workflow{
+			`start "w": exists: there is a workflow with this id and another input, created at `: {ID: "w", Kind: "call", Input: []byte("other")},
+			`start "w": exists: there is a workflow with this id and kind "call", created at `:   {ID: "w", Kind: "other", Input: []byte("in")},
 		} {
 			_, err := b.Start(t.Context(), other)
-			require.ErrorIs(t, err, driver.Exists, name)
+			require.ErrorIs(t, err, driver.Exists)
+			require.ErrorContains(t, err, says)
 		}
 		_, err = b.Start(t.Context(), chain.Workflow{Kind: "call"})
 		require.ErrorIs(t, err, driver.Invalid)
@@ -56,6 +57,33 @@ func TestStartOfWhatIsStoredReachesTheStandby(t *testing.T) {
 		_, err = b.Start(t.Context(), chain.Workflow{ID: "w", Kind: "call"})
 		require.NoError(t, err)
 		require.NotNil(t, b.stores[1].held(t, "w"))
+	})
+}
+
+// The link that has it fails while the standby is still to be given it: then it is
+// started there.
+func TestStartOfWhatIsStoredGoesOnOverAFailover(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b := openN(t, 2)
+		tr, err := driver.Start(driver.Stamp{Epoch: firstEpoch, Token: driver.NewToken(), Now: time.Now()}, chain.Workflow{ID: "w", Kind: "call"})
+		require.NoError(t, err)
+		_, err = b.stores[0].Store.Commit(t.Context(), driver.CommitRequest{Guard: driver.Guard{Epoch: firstEpoch}, Transitions: []driver.Transition{tr}})
+		require.NoError(t, err)
+		b.stores[1].hook(func(ctx context.Context, op string) error {
+			if op == "merge" {
+				b.stores[0].fail(driver.Unavailable)
+				return driver.Unavailable
+			}
+			return nil
+		})
+		merges := b.stores[1].count("merge")
+		r, err := b.Start(t.Context(), chain.Workflow{ID: "w", Kind: "call"})
+		require.NoError(t, err)
+		require.Greater(t, b.stores[1].count("merge"), merges, "it was found in the link that then failed")
+		require.Equal(t, "b", b.Status().Epoch.Active)
+		require.Equal(t, r.Token, b.stores[1].held(t, "w").Token)
+		require.NotEqual(t, tr.Record.Token, r.Token)
 	})
 }
 
