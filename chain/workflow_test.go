@@ -70,7 +70,7 @@ func TestStartOfWhatIsStoredGoesOnOverAFailover(t *testing.T) {
 		require.NoError(t, err)
 		_, err = b.stores[0].Store.Commit(t.Context(), driver.CommitRequest{Guard: driver.Guard{Epoch: firstEpoch}, Transitions: []driver.Transition{tr}})
 		require.NoError(t, err)
-		b.stores[1].hook(func(ctx context.Context, op string) error {
+		b.stores[1].hook(func(_ context.Context, op string) error {
 			if op == "merge" {
 				b.stores[0].fail(driver.Unavailable)
 				return driver.Unavailable
