@@ -37,8 +37,8 @@ func (c *Chain) StartBatch(ctx context.Context, workflows []Workflow) []Started 
 	for i, w := range workflows {
 		started[i].Err = driver.In(refuseReserved(w.ID, w.Kind), c.config.Name, string(driver.VerbStart), w.ID)
 	}
-	var calls errgroup.Group // no call returns an error: each workflow has its own
-	calls.SetLimit(inFlight)
+	var calls errgroup.Group     // no call returns an error: each workflow has its own
+	calls.SetLimit(inFlight - 1) // which leaves room for others
 	for low := 0; low < len(workflows); low += driver.MaxBatch {
 		high := min(low+driver.MaxBatch, len(workflows))
 		calls.Go(func() error {

@@ -11,9 +11,10 @@ import (
 	"github.com/understudy-dev/understudy/driver"
 )
 
-// inFlight is how many batches of one combiner are under way at once: with two,
-// the next one is built while the first is away.
-const inFlight = 2
+// inFlight is how many batches of one combiner are under way at once: while the
+// store deals with one, another can be on its way there, and the answers to a third
+// be given to its callers.
+const inFlight = 3
 
 // minSweep is the length up to which a queue is not worth looking through.
 const minSweep = 1024

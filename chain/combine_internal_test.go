@@ -63,7 +63,7 @@ func TestCombinerIsFair(t *testing.T) {
 		for n := range 20 {
 			u := &unit{caller: greedy, n: n, bytes: 100, done: make(chan struct{})}
 			c.mu.Lock()
-			ahead := 2 // in flight
+			ahead := inFlight
 			bytes, records := 0, 0
 			for _, q := range c.queue {
 				if records++; records > driver.MaxBatch || bytes+q.bytes > driver.MaxBatchBytes {

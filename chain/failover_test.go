@@ -120,7 +120,7 @@ func TestConcurrentCallersShareOneBudget(t *testing.T) {
 			})
 		}
 		wg.Wait()
-		require.LessOrEqual(t, b.stores[0].count("commit"), 8, "four rounds of two batches in flight")
+		require.LessOrEqual(t, b.stores[0].count("commit"), 12, "four rounds of three batches in flight")
 		synctest.Wait()
 		require.Len(t, eventsOf[chain.FailedOver](b), 1)
 		require.Equal(t, 500, eventsOf[chain.FailedOver](b)[0].InFlight)

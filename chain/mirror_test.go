@@ -197,12 +197,13 @@ func TestConcurrentCommitsAreCombined(t *testing.T) {
 		require.Equal(t, []int{1}, sizes, "a lone caller is sent at once")
 		start(1)
 		start(1)
-		require.Equal(t, []int{1, 1}, sizes, "two batches in flight, not three")
-		start(600)
-		require.Equal(t, []int{1, 1}, sizes, "the others queue")
+		start(1)
+		require.Equal(t, []int{1, 1, 1}, sizes, "three batches in flight, not four")
+		start(599)
+		require.Equal(t, []int{1, 1, 1}, sizes, "the others queue")
 		release <- struct{}{}
 		synctest.Wait()
-		require.Equal(t, []int{1, 1, driver.MaxBatch}, sizes, "and go as one batch when a slot is free")
+		require.Equal(t, []int{1, 1, 1, driver.MaxBatch}, sizes, "and go as one batch when a slot is free")
 		close(release)
 		for range 603 {
 			require.NoError(t, <-done)
@@ -212,7 +213,7 @@ func TestConcurrentCommitsAreCombined(t *testing.T) {
 			sum += n
 		}
 		require.Equal(t, 603, sum)
-		require.Len(t, sizes, 5)
+		require.Len(t, sizes, 6)
 	})
 }
 
